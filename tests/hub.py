@@ -98,6 +98,7 @@ class Hub:
             stop=self.stop,
             unwind=lambda: ("snapshot sendense-1",),
             log=lambda name: FileLog(LocalHost(), str(self.scratch / "ledger" / name)),
+            pictures=self.scratch / "pictures",
         )
 
     @property

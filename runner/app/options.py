@@ -15,6 +15,8 @@ from runner.job.model import Job
 from runner.step.registry import Registry
 
 EVENTS = "events.jsonl"
+PICTURES = "pictures"
+"""Beside them."""
 DEFAULT_NODES = 4
 """Nodes that run at once: enough for both cores while others wait on the network."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.app.options import Options, read_job, state_directory
+from runner.app.options import PICTURES, Options, read_job, state_directory
 from runner.app.outside import scratch_of
 from runner.app.records import own_versions
 from runner.base.errors import SendenseError, UsageError
@@ -70,6 +70,7 @@ class Workspace:
             break_locks=self.options.break_lock,
         )
         self.world.log = state.log
+        self.world.pictures = self.directory(record.id) / PICTURES
         return self.world.run
 
     def nodes(self, run: Run) -> tuple[Nodes, Resolver]:

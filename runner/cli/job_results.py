@@ -114,6 +114,7 @@ def _of_run(summary: RunSummary, makes: Collection[str]) -> dict[str, Any]:
         **document(summary.results, makes),
         "warnings": [{"node": warning.node, "text": warning.text} for warning in summary.warnings],
         "failures": [{"node": failure.name, "text": failure.text} for failure in failures(summary)],
+        "pictures": [picture.to_json_value() for picture in summary.pictures],
         "shared": {node.shared: node.error or "" for node in summary.nodes if node.shared},
         "held": [{"node": held.node, "what": held.what, "command": held.command} for held in summary.held],
     }

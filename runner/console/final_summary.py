@@ -49,6 +49,8 @@ class _Ending:
         self._troubles()
         if not self._quiet and self._summary.outcome in ("done", "alarm"):
             self._what_was_made()
+        if not self._quiet:
+            self._pictures()
         self._held()
         told = verdict(self._summary)
         # One line whatever the width: there is a command in it.
@@ -87,6 +89,10 @@ class _Ending:
                     self._line(f"  {command.line}", "cyan")
         if said or self._summary.tables or commands:
             self._line()
+
+    def _pictures(self) -> None:
+        for picture in self._summary.pictures:
+            self._line(f"  {picture.caption}: {picture.file}")
 
     def _held(self) -> None:
         if not self._summary.held:

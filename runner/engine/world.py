@@ -62,6 +62,8 @@ class World:
         self.unwind: Callable[[], tuple[str, ...]] = tuple
         self.log: Callable[[str], Log] | None = None
         """Where the run keeps what only grows; a plan has no such place."""
+        self.pictures: Path | None = None
+        """Where it keeps pictures for reports."""
         self.guards: list[HeldLock] = []
         """Held before anything is written."""
         self.turns: Turns | None = None
@@ -290,6 +292,7 @@ class World:
             guards=self.guards,
             answers=answers,
             turns=self.turns,
+            pictures=self.pictures,
         )
 
 

@@ -105,6 +105,7 @@ class Fold:
                     why=event.why,
                     started=known.started or event.at,
                     error=None,
+                    output={},
                     undone=None,
                 )
             case NodeKept():
@@ -127,6 +128,7 @@ class Fold:
                     error=event.error,
                     fix_first=event.fix_first,
                     shared=event.shared,
+                    output=event.output,
                 )
             case NodeSkipped():
                 self._set(event.node, step=event.step, state="skipped", why=event.because)
@@ -176,7 +178,6 @@ class Fold:
         outcome, finished = self.outcome, self.finished
         again = self.started.resume or shlex.join(("sendense", "run", self.started.job_file))
         reports = self._reports()
-        alarms = {node: found.alarm for node, found in reports.items() if found.alarm is not None}
         return RunSummary(
             run=self.started.run,
             job=self.started.job,
@@ -195,7 +196,7 @@ class Fold:
             exit_code=None if finished is None else finished.exit_code or (0 if outcome == "done" else 1),
             error=finished.error if finished else None,
             earlier=self.earlier,
-            nodes=tuple(_ended(node, outcome, alarms.get(node.node)) for node in self.nodes.values()),
+            nodes=tuple(_ended(node, outcome, reports.get(node.node)) for node in self.nodes.values()),
             edges=self.edges,
             undo_failures=tuple(self.undo_failures),
             held=tuple(self.held),
@@ -210,7 +211,7 @@ class Fold:
                 for command in report.commands
             ),
             results=tuple(report.result for report in reports.values() if report.result is not None),
-            alarms=tuple(alarms.values()),
+            alarms=tuple(report.alarm for report in reports.values() if report.alarm is not None),
         )
 
     def _reports(self) -> dict[str, StepReport]:
@@ -221,8 +222,9 @@ class Fold:
                 continue
             report = self._report_of(node.step, node.output)
             if node.undone is not None:  # what it made is gone; what it saw is not
-                stands = tuple(each for each in report.statements if each.about != "made")
-                report = StepReport(rows=report.rows, statements=stands, alarm=report.alarm)
+                report = _without_what_was_made(report, alarm=report.alarm)
+            elif node.state == "failed":  # its error says what came of it
+                report = _without_what_was_made(report, alarm=None)
             found[node.node] = report
         return found
 
@@ -235,7 +237,15 @@ def fold(events: Iterable[Event], report_of: ReportOf) -> RunSummary:
     return folding.summary()
 
 
-def _ended(node: NodeSummary, outcome: RunOutcome, alarm: Alarm | None) -> NodeSummary:
+def _without_what_was_made(report: StepReport, *, alarm: Alarm | None) -> StepReport:
+    stands = tuple(each for each in report.statements if each.about != "made")
+    return StepReport(rows=report.rows, statements=stands, pictures=report.pictures, alarm=alarm)
+
+
+def _ended(node: NodeSummary, outcome: RunOutcome, report: StepReport | None) -> NodeSummary:
+    if report is not None and report.pictures:
+        node = node.model_copy(update={"pictures": report.pictures})
+    alarm = None if report is None else report.alarm
     if node.state == "waiting" and outcome in ("done", "alarm", "unwind-failed"):
         return node.model_copy(update={"state": "unneeded", "why": "no longer needed"})
     if alarm is not None:

@@ -83,7 +83,8 @@ class Picture(Model):
     caption: str
     """A sentence without a full stop."""
     file: str
-    """Path of a PNG on this machine, beside the run's events; a report that does not find it says so."""
+    """Absolute path of a PNG, as `Context.picture` returned it: on the machine that ran the node, beside the
+    run's events. A report that does not find it says so."""
 
 
 class Alarm(Model):

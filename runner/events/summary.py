@@ -11,7 +11,7 @@ from runner.events.events import Held, UndoFailed, Warned
 from runner.events.flow import FlowSummary, Throughput
 from runner.events.outcomes import NodeState, RunOutcome
 from runner.events.result import Result
-from runner.events.step_report import Alarm, Cell, Command, Statement
+from runner.events.step_report import Alarm, Cell, Command, Picture, Statement
 
 
 class NodeSummary(Model):
@@ -36,6 +36,7 @@ class NodeSummary(Model):
     undone: str | None = None
     """Why it was closed or rolled back; None while it stands."""
     output: dict[str, JsonValue] = {}
+    pictures: tuple[Picture, ...] = ()
 
 
 class Earlier(Model):
@@ -88,3 +89,8 @@ class RunSummary(Model):
     commands: tuple[Command, ...]
     results: tuple[Result, ...]
     alarms: tuple[Alarm, ...]
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """In the order of the nodes."""
+        return tuple(picture for node in self.nodes for picture in node.pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from xml.etree import ElementTree
 
@@ -10,14 +11,20 @@ from runner.events.outcomes import ENDINGS, NODES
 from runner.events.summary import NodeSummary, RunSummary
 from runner.report.labels import story, verdict
 
+ATTACHMENT = "[[ATTACHMENT|{}]]"
+"""How Jenkins (plugin "JUnit Attachments") and GitLab ("Unit test reports", screenshots; there the path is
+relative to the project) find a file of a test case: a line of its output (documented)."""
+
 THE_RUN = "the run"
 """The test case of what is no node's fault. It is there only where the run did not go well and no node tells
 it."""
 
 
-def render_junit(summary: RunSummary) -> str:
+def render_junit(summary: RunSummary, attached: Mapping[str, Sequence[str]] | None = None) -> str:
+    """`attached`: by node, paths of files that belong to it."""
     undo_failed = {undo.node: undo.error for undo in summary.undo_failures}
-    cases = [_case(node, undo_failed.get(node.node)) for node in summary.nodes]
+    files = attached or {}
+    cases = [_case(node, undo_failed.get(node.node), files.get(node.node, ())) for node in summary.nodes]
     expected = ENDINGS[summary.outcome].junit
     # CI is green where no case fails: a run that failed by no node's fault needs a case to say so.
     if expected is not None and not any(
@@ -45,7 +52,7 @@ def _count(cases: list[ElementTree.Element], what: str) -> str:
     return str(sum(case.find(what) is not None for case in cases))
 
 
-def _case(node: NodeSummary, undo_failed: str | None) -> ElementTree.Element:
+def _case(node: NodeSummary, undo_failed: str | None, attached: Sequence[str]) -> ElementTree.Element:
     case = ElementTree.Element(
         "testcase",
         classname=printable(node.step or "not reached"),
@@ -58,8 +65,9 @@ def _case(node: NodeSummary, undo_failed: str | None) -> ElementTree.Element:
         ElementTree.SubElement(case, ending.junit, message=printable(why))
     if undo_failed is not None:
         ElementTree.SubElement(case, "error", message=printable(f"cleanup failed: {undo_failed}"))
-    if told := story(node):
-        ElementTree.SubElement(case, "system-out").text = printable(told)
+    told = [printable(story(node)), *(ATTACHMENT.format(printable(path)) for path in attached)]
+    if any(told):
+        ElementTree.SubElement(case, "system-out").text = "\n".join(filter(None, told))
     return case
 
 

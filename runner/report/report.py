@@ -20,39 +20,54 @@ from runner.report import markdown
 from runner.report.graph_drawing import draw_graph
 from runner.report.junit import render_junit
 from runner.report.labels import Fact, clock, failures, in_lines, must_fix_first, story, verdict
+from runner.report.pictures import Shown, shown
 from runner.report.throughput_drawing import draw_throughput
 
 
 def write_reports(summary: RunSummary, directory: Path) -> tuple[Path, ...]:
-    """Writes report.html, report.md and junit.xml (0600) to `directory`, which it makes; returns their paths.
-    Raises StateError if they cannot be written."""
+    """Writes report.html, report.md, junit.xml and the run's pictures (0600) to `directory`, which it makes;
+    returns their paths. Raises StateError if they cannot be written."""
+    pictures = shown(summary.nodes)
     contents = {
-        "report.html": render_html(summary),
-        "report.md": render_markdown(summary),
-        "junit.xml": render_junit(summary),
+        "report.html": render_html(summary, pictures).encode(),
+        "report.md": render_markdown(summary, pictures).encode(),
+        "junit.xml": render_junit(summary, _attached(pictures, directory)).encode(),
+        **{picture.name: picture.content for picture in pictures if picture.content},
     }
     try:
         files.make_directory(str(directory), parents=True)
         for name, content in contents.items():
-            files.write(str(directory / name), content.encode())
+            files.write(str(directory / name), content)
     except OSError as error:
         raise StateError(f"cannot write the report to {directory}: {error.strerror}") from error
     return tuple(directory / name for name in contents)
 
 
-def render_html(summary: RunSummary) -> str:
+def _attached(pictures: Sequence[Shown], directory: Path) -> dict[str, list[str]]:
+    """Paths by node."""
+    found: dict[str, list[str]] = {}
+    for picture in pictures:
+        if picture.content:
+            found.setdefault(picture.node, []).append(str(directory / picture.name))
+    return found
+
+
+def render_html(summary: RunSummary, pictures: Sequence[Shown] = ()) -> str:
+    """Of the run's pictures it has `pictures`, and asks nobody for them."""
     graph = draw_graph(summary.nodes, summary.edges)
-    values = _values(summary) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
+    values = _values(summary, pictures) | {"graph": graph, "chart": draw_throughput(summary.throughput)}
     page = render_report("report.html.j2", values)
     # jinja2 escapes what HTML knows, and lets control characters pass that a name may hold.
     return "\n".join(printable(line) for line in page.split("\n"))
 
 
-def render_markdown(summary: RunSummary) -> str:
-    return render_report("report.md.j2", _values(summary) | {"md": markdown.plain, "code": markdown.code})
+def render_markdown(summary: RunSummary, pictures: Sequence[Shown] = ()) -> str:
+    """`pictures` lie beside it."""
+    values = _values(summary, pictures) | {"md": markdown.plain, "code": markdown.code}
+    return render_report("report.md.j2", values)
 
 
-def _values(summary: RunSummary) -> dict[str, object]:
+def _values(summary: RunSummary, pictures: Sequence[Shown]) -> dict[str, object]:
     def said(about: str) -> list[str]:
         return [statement.text for statement in summary.statements if statement.about == about]
 
@@ -68,6 +83,7 @@ def _values(summary: RunSummary) -> dict[str, object]:
         "made": said("made"),
         "verified": said("verified"),
         "noted": [*said("noted"), *said("how")],
+        "pictures": pictures,
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
         "flows": [

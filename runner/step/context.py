@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from runner.base.errors import Interrupted, SendenseError
 from runner.events.events import Event, NodeProgress, ToolSeen, Warned
+from runner.hosts import files
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.host import Child, Host
 from runner.step.items import Item
@@ -91,6 +92,7 @@ class Context:
         guards: list[HeldLock] | None = None,
         answers: Answers | None = None,
         turns: Turns | None = None,
+        pictures: Path | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -128,6 +130,7 @@ class Context:
         ask again. None for a step that acts."""
         self.turns = turns
         """None where the run has no limits, or was admitted by who placed it."""
+        self._pictures = pictures
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""
@@ -152,6 +155,16 @@ class Context:
         resume."""
         assert self._log is not None, "this context is not of a run"
         return self._log(name)
+
+    def picture(self, png: bytes) -> str:
+        """Keeps a picture for reports, one of each node, beside the run's events on this machine, and returns
+        its path. It stays as long as they do. Raises SendenseError where it cannot be written."""
+        assert self._pictures is not None, "this context is not of a run"
+        path = self._pictures / f"{self.scratch.name}.png"
+        with files.translate_os_errors(files.THIS_MACHINE, str(path)):
+            files.make_directory(str(path.parent), parents=True)
+            files.write(str(path), png)
+        return str(path)
 
     def start(self, host: Host, argv: Iterable[str]) -> Child:
         """A process on `host` that ends with this PROCESS node; the node is dead once such a child is."""

@@ -135,3 +135,14 @@ def test_what_one_look_learnt_of_its_item_is_asked_once_and_forgotten_with_it(wo
     assert [first.looked("item", ask), first.looked("item", ask)] == [1, 1]
     assert world.unheard("node", answers={}).looked("item", ask) == 2
     assert [world.context("node").looked("item", ask), world.context("other").looked("item", ask)] == [3, 3]
+
+
+def test_a_picture_is_kept_where_reports_find_it_and_outlives_the_run(tmp_path: Path):
+    with World(JOB, Bus(), threading.Event(), tmp_path / "scratch") as world:
+        world.run = Run("20261123T170000Z-3f9a0c1e", "toy", "0", None)
+        world.pictures = tmp_path / "run" / "pictures"
+        paths = [Path(world.context(node).picture(b"PNG")) for node in ("drill[1]", "drill[2]")]
+        Path(world.context("drill[1]").picture(b"newer"))
+    assert [path.read_bytes() for path in paths] == [b"newer", b"PNG"]
+    assert {path.parent for path in paths} == {tmp_path / "run" / "pictures"}
+    assert {path.stat().st_mode & 0o777 for path in paths} == {0o600}
