@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from steps.new_vm import identity
-from steps.new_vm.devices import CARDS, PCI, connectable, said, some
+from steps.new_vm.devices import PCI, connectable, some
 from steps.new_vm.placement import Placement, listed
 from steps.saved_vm.configuration import Device, Saved, part, text
+from steps.saved_vm.kinds import CARDS, said
 from steps.vsphere.names import unescape
 from steps.vsphere.taken import Taken
 from steps.vsphere.targets import Net

@@ -8,24 +8,8 @@ from collections.abc import Callable, Container, Mapping
 from pydantic import JsonValue
 
 from steps.saved_vm.configuration import Device, Json, Saved, number, part, text
+from steps.saved_vm.kinds import CARDS, SCSI, TPM, said
 from steps.vsphere.vm_spec import OWN_CONTROLLERS, Change, NewDevice
-
-SCSI = (
-    "ParaVirtualSCSIController",
-    "VirtualLsiLogicController",
-    "VirtualLsiLogicSASController",
-    "VirtualBusLogicController",
-)
-
-CARDS = (
-    "VirtualVmxnet3",
-    "VirtualVmxnet3Vrdma",
-    "VirtualVmxnet2",
-    "VirtualVmxnet",
-    "VirtualE1000",
-    "VirtualE1000e",
-    "VirtualPCNet32",
-)
 
 OWN = (
     "VirtualIDEController",
@@ -38,8 +22,6 @@ OWN = (
 )
 """Every VM gets its own; in a spec they make it fail (Virtual Disk Development Kit, "Using the
 VirtualMachineConfigInfo Structure")."""
-
-TPM = "VirtualTPM"
 
 IDE = (200, 201)
 SIO = 400
@@ -92,39 +74,6 @@ def _become(device: Device) -> _Made:
         return make(device)
     why = _LOST.get(device.type, f"devices of the kind {device.type or 'that it is'} are not restored")
     return None, Change(what=device.label, was=said(device), becomes="", why=why, kind="left out", warn=True)
-
-
-def said(device: Device) -> str:
-    """In words: its kind, as people call it."""
-    return NAMES.get(device.type) or device.type.removeprefix("Virtual")
-
-
-NAMES = {
-    "ParaVirtualSCSIController": "PVSCSI",
-    "VirtualLsiLogicController": "LSI Logic",
-    "VirtualLsiLogicSASController": "LSI Logic SAS",
-    "VirtualBusLogicController": "BusLogic",
-    "VirtualAHCIController": "SATA",
-    "VirtualNVMEController": "NVMe",
-    "VirtualUSBController": "USB 2",
-    "VirtualUSBXHCIController": "USB 3",
-    "VirtualVmxnet3": "vmxnet3",
-    "VirtualVmxnet3Vrdma": "vmxnet3 with RDMA",
-    "VirtualVmxnet2": "vmxnet2",
-    "VirtualVmxnet": "vmxnet",
-    "VirtualE1000": "e1000",
-    "VirtualE1000e": "e1000e",
-    "VirtualPCNet32": "vlance",
-    "VirtualCdrom": "CD/DVD drive",
-    "VirtualFloppy": "floppy drive",
-    "VirtualSerialPort": "serial port",
-    "VirtualVideoCard": "video card",
-    "VirtualWDT": "watchdog",
-    "VirtualTPM": "virtual TPM",
-    "VirtualUSB": "USB device",
-    "VirtualPCIPassthrough": "PCI device of the host",
-    "VirtualSriovEthernetCard": "SR-IOV network adapter",
-}
 
 
 def some(of: Json, *names: str) -> dict[str, JsonValue]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from steps.new_vm import devices
 from steps.new_vm.options import NewVmOptions
 from steps.saved_vm.configuration import Json, Saved, number, part, parts, text
+from steps.saved_vm.kinds import TPM
 from steps.vsphere.vm_spec import Boot, Change, NewDevice, NewDisk
 
 TPM_LOST = (
@@ -80,7 +80,7 @@ def nvram(saved: Saved, *, is_there: bool) -> tuple[bool, tuple[Change, ...]]:
 
 def _sealed_with(saved: Saved) -> list[str]:
     """What of it takes a key."""
-    found = [device.label for device in saved.devices if device.type == devices.TPM]
+    found = [device.label for device in saved.devices if device.type == TPM]
     if saved.encrypted or any(disk.base.get("keyId") is not None for disk in saved.disks):
         found.append("encryption")
     return found
@@ -90,7 +90,7 @@ def refuse_sealed(saved: Saved, options: NewVmOptions, problems: list[str]) -> N
     sealed = _sealed_with(saved)
     if not sealed or options.tpm == "omit":
         return
-    lost = TPM_LOST if any(one.type == devices.TPM for one in saved.devices) else PLAIN
+    lost = TPM_LOST if any(one.type == TPM for one in saved.devices) else PLAIN
     problems.append(
         f"the VM had {' and '.join(sealed)}, whose keys are in no backup: `--tpm omit` restores it without, "
         f"in plain text; {lost}"
@@ -101,7 +101,7 @@ def sealed(saved: Saved) -> tuple[Change, ...]:
     changes = [
         Change(what=device.label, was="virtual TPM", becomes="", why=TPM_LOST, kind="left out", warn=True)
         for device in saved.devices
-        if device.type == devices.TPM
+        if device.type == TPM
     ]
     if saved.encrypted:
         changes.append(

@@ -53,7 +53,7 @@ class Machine(Model):
     name: str
     """The VM's name, as people write it"""
     uuid: str
-    """Its BIOS uuid, which SMBIOS tells the guest"""
+    """Its BIOS uuid, which SMBIOS tells the guest; empty where none was saved"""
     guest: str
     """vSphere's name of the operating system: ``debian12_64Guest``; empty where it is not told"""
     firmware: Firmware

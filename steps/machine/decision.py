@@ -1,0 +1,106 @@
+"""A saved VM as a machine of QEMU, decided as a whole: pure, on what was saved and what it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from runner.base.units import MiB, human_bytes
+from steps.machine import boot_order, cards, devices, disks
+from steps.machine.disks import DiskToBoot
+from steps.saved_vm.configuration import Saved, number, part, text
+from steps.values.drill import MachineLimits
+from steps.values.machine import Firmware, Machine
+from steps.vsphere.names import unescape
+from steps.vsphere.vm_spec import Change
+
+NEW_NVRAM = "QEMU's firmware does not read VMware's file: it begins with a new one"
+
+PLAIN = "its copies in the repository are plain text"
+
+
+def decide(
+    saved: Saved, stored: Sequence[DiskToBoot], limits: MachineLimits, loaders: Sequence[str] = ()
+) -> Machine:
+    r"""`stored`: the disks that it is to have, in any order; `loaders`: boot loaders that the saved NVRAM
+    names (``\EFI\debian\shimx64.efi``)."""
+    firmware = _firmware(saved)
+    order, of_order = boot_order.decide(saved, {disk.key: disk.label for disk in stored})
+    new_disks, of_disks = disks.decide(saved, stored, order, firmware)
+    adapters, of_adapters = cards.decide(saved)
+    memory, of_memory = _memory(saved, limits)
+    cpus, of_cpus = _cpus(saved, limits)
+    guest = text(saved.json, "guestId")
+    return Machine(
+        name=unescape(text(saved.json, "name")),
+        uuid=_uuid(saved),
+        guest=guest,
+        firmware=firmware,
+        memory=memory,
+        cpus=cpus,
+        disks=new_disks,
+        cards=adapters,
+        local_time=guest.startswith("win"),
+        loaders=tuple(loaders),
+        changes=(
+            *of_memory,
+            *of_cpus,
+            *_nvram(firmware),
+            *of_order,
+            *of_disks,
+            *of_adapters,
+            *_encryption(saved),
+            *devices.left_out(saved),
+        ),
+    )
+
+
+def _uuid(saved: Saved) -> str:
+    """Empty for what is none."""
+    try:
+        return str(UUID(text(saved.json, "uuid")))
+    except ValueError:
+        return ""
+
+
+def _firmware(saved: Saved) -> Firmware:
+    if saved.firmware != "efi":
+        return "bios"
+    secure = part(saved.json, "bootOptions").get("efiSecureBootEnabled") is True
+    return "efi-secure" if secure else "efi"
+
+
+def _memory(saved: Saved, limits: MachineLimits) -> tuple[int, tuple[Change, ...]]:
+    """Whole MiB, as QEMU counts it."""
+    most = max(MiB, limits.memory // MiB * MiB)
+    had = (number(part(saved.json, "hardware"), "memoryMB") or 0) * MiB
+    if 0 < had <= most:
+        return had, ()
+    was, why = (
+        (human_bytes(had), "more is not allowed here: `limits.memory`") if had > 0 else ("", "not saved")
+    )
+    return most, (
+        Change(what="memory", was=was, becomes=human_bytes(most), why=why, kind="changed", warn=True),
+    )
+
+
+def _cpus(saved: Saved, limits: MachineLimits) -> tuple[int, tuple[Change, ...]]:
+    had = number(part(saved.json, "hardware"), "numCPU") or 0
+    if 0 < had <= limits.cpus:
+        return had, ()
+    was, why = (str(had), "more are not allowed here: `limits.cpus`") if had > 0 else ("", "not saved")
+    return limits.cpus, (
+        Change(what="processors", was=was, becomes=str(limits.cpus), why=why, kind="changed"),
+    )
+
+
+def _nvram(firmware: Firmware) -> tuple[Change, ...]:
+    if firmware == "bios":
+        return ()
+    return (Change(what="NVRAM", was="VMware's", becomes="a new one", why=NEW_NVRAM, kind="changed"),)
+
+
+def _encryption(saved: Saved) -> tuple[Change, ...]:
+    if not saved.encrypted and all(disk.base.get("keyId") is None for disk in saved.disks):
+        return ()
+    return (Change(what="encryption", was="encrypted", becomes="plain text", why=PLAIN, kind="changed"),)

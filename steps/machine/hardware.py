@@ -1,0 +1,118 @@
+"""QEMU's arguments for a machine's hardware. Every controller and every address is written out, and nothing
+is left to QEMU's defaults: a guest's devices are the same whichever version starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.base.units import MiB
+from steps.machine.controllers import UNITS
+from steps.values.drill import Accelerator
+from steps.values.machine import DiskController, Machine, MachineDisk
+
+_VIDEO, _AGENT, _CONTROLLERS, _CARDS = 2, 3, 4, 12
+"""Slots of the root bus; eight controllers share one, as its functions. Slots 0 and 1 hold the PC itself,
+and on q35 so does slot 31."""
+
+_HYPERV = (
+    "hv-relaxed,hv-vapic,hv-spinlocks=0x1fff,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-time,hv-frequencies,"
+    "hv-crash"
+)
+"""What Windows expects of a hypervisor; with the last one a stop screen is told with its parameters (QEMU,
+docs/system/i386/hyperv.rst)."""
+
+
+_ON_ERROR = "rerror=stop,werror=stop"
+"""The machine stops, and QEMU says why: a guest that is told makes its own failure of it. NVMe of QEMU has no
+such setting: there the guest is told."""
+
+
+def hardware(machine: Machine, accelerator: Accelerator, agent: bool) -> tuple[str, ...]:
+    """It refers to, and does not define: block nodes ``disk-<key>``, ``firmware-code``, ``firmware-vars``;
+    network back ends ``net-<place>``, from 0; character devices ``serial``, ``firmware-log`` (BIOS alone) and
+    ``agent``. For use after ``-nodefaults -no-user-config``."""
+    return (
+        *_board(machine),
+        *("-cpu", _cpu(machine, accelerator)),
+        *("-smp", f"cpus={machine.cpus},sockets=1,cores={machine.cpus},threads=1"),
+        *("-m", f"size={machine.memory // MiB}M"),
+        *("-rtc", f"base={'localtime' if machine.local_time else 'utc'},clock=host"),
+        *(("-uuid", machine.uuid) if machine.uuid else ()),
+        *("-boot", "strict=on"),
+        *_devices(_fixed(machine, agent)),
+        *_devices(_disks(machine)),
+        *_devices(_cards(machine)),
+    )
+
+
+def _devices(devices: Iterator[str]) -> Iterator[str]:
+    for device in devices:
+        yield from ("-device", device)
+
+
+def _board(machine: Machine) -> Iterator[str]:
+    """An i440FX for a BIOS, as VMware's; OVMF is at home on a Q35, and secure boot takes its SMM."""
+    if machine.firmware == "bios":
+        yield from ("-machine", "pc,vmport=off,usb=off")
+        return
+    secure = machine.firmware == "efi-secure"
+    flash = "pflash0=firmware-code,pflash1=firmware-vars"
+    yield from ("-machine", f"q35,vmport=off,usb=off,smm={'on' if secure else 'off'},{flash}")
+    if secure:  # without it the guest writes to the variables past the firmware
+        yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
+        yield from ("-global", "ICH9-LPC.disable_s3=1")
+
+
+def _cpu(machine: Machine, accelerator: Accelerator) -> str:
+    if accelerator == "kvm":
+        return f"host,{_HYPERV}" if machine.local_time else "host"
+    return "max"
+
+
+def _fixed(machine: Machine, agent: bool) -> Iterator[str]:
+    yield f"vmware-svga,id=video,addr={_VIDEO:#x}"
+    yield "isa-serial,id=serial,chardev=serial,index=0"
+    yield "pvpanic"
+    if machine.firmware == "bios":
+        yield "isa-debugcon,iobase=0x402,chardev=firmware-log"
+    if agent:
+        yield f"virtio-serial-pci,id=agent-bus,addr={_AGENT:#x}"
+        yield "virtserialport,bus=agent-bus.0,chardev=agent,name=org.qemu.guest_agent.0"
+
+
+def _disks(machine: Machine) -> Iterator[str]:
+    for place, (kind, bus) in enumerate(_controllers(machine)):
+        slot, function = divmod(place, 8)
+        at = f"addr={_CONTROLLERS + slot:#x}.{function}" + (",multifunction=on" if function == 0 else "")
+        serial = f",serial=nvme{bus}" if kind == "nvme" else ""
+        yield f"{kind},id={kind}-{bus},{at}{serial}"
+    for disk in machine.disks:
+        boot = "" if disk.boot is None else f",bootindex={disk.boot}"
+        yield f"{_attached(disk)},id=drive-{disk.key},drive=disk-{disk.key}{boot}"
+
+
+def _controllers(machine: Machine) -> tuple[tuple[DiskController, int], ...]:
+    """The board's own IDE controller is not among them."""
+    kinds = list(UNITS)
+    found = {(disk.controller, disk.bus) for disk in machine.disks if disk.controller != "piix3-ide"}
+    return tuple(sorted(found, key=lambda one: (kinds.index(one[0]), one[1])))
+
+
+def _attached(disk: MachineDisk) -> str:
+    bus = f"{disk.controller}-{disk.bus}"
+    match disk.controller:
+        case "pvscsi" | "mptsas1068" | "lsi53c895a":
+            return f"scsi-hd,bus={bus}.0,channel=0,scsi-id={disk.unit},lun=0,{_ON_ERROR}"
+        case "ich9-ahci":
+            return f"ide-hd,bus={bus}.{disk.unit},{_ON_ERROR}"
+        case "piix3-ide":
+            return f"ide-hd,bus=ide.{disk.bus},unit={disk.unit},{_ON_ERROR}"
+        case "nvme":
+            return f"nvme-ns,bus={bus},nsid={disk.unit + 1}"
+
+
+def _cards(machine: Machine) -> Iterator[str]:
+    # Without its ROM, a card is never booted from, and no package with ROMs is needed.
+    for place, card in enumerate(machine.cards):
+        at = f"addr={_CARDS + place:#x}"
+        yield f"{card.model},id=card{place},netdev=net-{place},mac={card.mac},{at},romfile="
