@@ -40,7 +40,7 @@ class Running:
     monitor: Monitor
     serial: str
     """A local unix socket that leads to the guest's first serial port; nothing is connected to it yet, and
-    the guest is paused until `cont`."""
+    the guest is paused until `steps.boot.resume.resume`, so that nothing it says is lost."""
     agent: str | None
     """A local unix socket that leads to the guest agent's port; None where it is not expected."""
     ports: Mapping[int, str]
@@ -53,5 +53,7 @@ class Running:
     qemu: str
     """Its version."""
     firmware_log: str
-    """A local unix socket that leads to what SeaBIOS says of itself (its debug port, 0x402), which a guest
-    may write to as well: bounded like the serial port. Empty for OVMF, which says nothing there."""
+    """The character device (a ring of 64 KiB, read by QMP's `ringbuf-read`) that has what SeaBIOS said of
+    itself last: its debug port, 0x402, which a guest may write to as well. Empty for OVMF, which says nothing
+    there. No socket: QEMU waits for whoever reads one of a debug port, and answers nothing else until
+    then (tried with 7.2)."""
