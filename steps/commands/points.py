@@ -18,7 +18,7 @@ from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
 from steps.repository import catalogue
 from steps.repository.catalogue import Catalogue, Point
-from steps.repository.verification_records import Comparison, Verification
+from steps.repository.verification_records import Comparison, Drill, Verification
 
 POINTS_SCHEMA_VERSION = 4
 
@@ -127,6 +127,10 @@ def _verified(point: Point, now: datetime) -> str:
         said.append(f"{at_rest.level} {_came_out(at_rest, now)}")
     if (against := point.against_source) is not None:
         said.append(f"source {_came_out(against, now) if against.compared else 'not comparable'}")
+    if (drilled := point.drilled) is not None:
+        said.append(f"drill {_came_to(drilled, now)}")
+    if point.drilled_unread:
+        said.append("drill unknown")
     return ", ".join(said)
 
 
@@ -134,11 +138,25 @@ def _came_out(found: Verification | Comparison, now: datetime) -> str:
     return f"{'ok' if found.passed else 'FAILED'} {_age(now, found.at)} ago"
 
 
+def _came_to(drilled: Drill, now: datetime) -> str:
+    """``ok 3 d ago``; where it did not pass, also when it did before."""
+    at = f"{_age(now, drilled.at)} ago"
+    if drilled.verdict == "passed":
+        return f"ok {at}"
+    word = "FAILED" if drilled.verdict == "failed" else drilled.verdict
+    before = "" if drilled.passed_at is None else f", passed {_age(now, drilled.passed_at)} ago"
+    return f"{word} {at}{before}"
+
+
 def _remarks(point: Point) -> Iterator[str]:
     if point.broken is not None:
         yield f"BROKEN: {point.broken}"
     for doubt in point.doubts:
         yield f"NOT TRUSTED: {doubt}"
+    if point.drilled is not None and point.drilled.verdict != "passed":
+        yield f"drill {point.drilled.verdict}: {point.drilled.why}"
+    if point.drilled_unread:
+        yield f"drill unknown: {point.drilled_unread}"
     if point.protected is not None:
         yield f"protected until {point.protected.until:%Y-%m-%d}"
     if point.quiesced != "yes":

@@ -15,7 +15,13 @@ from steps.repository.history import Entry
 from steps.repository.manifest import Level, PointDisk, ReadBy
 from steps.repository.naming import Names
 from steps.repository.reader import Skipped
-from steps.repository.verification_records import Comparison, Protection, Suspicion, Verification
+from steps.repository.verification_records import (
+    Comparison,
+    Drill,
+    Protection,
+    Suspicion,
+    Verification,
+)
 from steps.repository.vm_directory import Unread, VmDirectory
 
 # Dataclasses: these are made of what was validated, thousands of them.
@@ -75,6 +81,10 @@ class Point:
     """What later verifications of it at rest found."""
     against_source: Comparison | None
     """What comparisons with the VM found."""
+    drilled: Drill | None
+    """What came of booting it, the last time."""
+    drilled_unread: str
+    """Why that is unknown, in words; empty where it is known."""
     suspect: tuple[Suspicion, ...]
     protected: Protection | None
     broken: str | None
@@ -162,6 +172,8 @@ def _point(vm: VmDirectory, entry: Entry, label: str, *, last_good: bool) -> Poi
         verified=max(disk.verified for disk in manifest.disks),
         at_rest=marks.verified,
         against_source=marks.against_source,
+        drilled=marks.drilled,
+        drilled_unread=marks.drilled_unread,
         suspect=() if marks.suspect is None else marks.suspect.disks,
         protected=marks.protected,
         broken=chains.broken(entry),

@@ -9,7 +9,7 @@ is, nothing is told at all (UnreadableError).
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from runner.base.errors import StateError
@@ -113,6 +113,11 @@ def _is_small(found: Found) -> bool:
     return (name in listing.READ and layout.is_point(point)) or (point == layout.IDENTITIES and not name)
 
 
+def _is_of_drill(path: str) -> bool:
+    vm, point, name = _parts(path)
+    return name == verification_records.DRILLED and _is_point(vm, point, "")
+
+
 def _why_not(found: Found) -> str | None:
     """Why a small file is not read."""
     if found.kind != "f":
@@ -136,6 +141,7 @@ def contents_of(root: str, found: Listing) -> Contents:
     contents = Contents()
     points: dict[str, list[str]] = {}
     failed = dict(found.failed)
+    drills = {path: failed.pop(path) for path in found.failed if _is_of_drill(path)}
     # One file that cannot be read puts all of its point in doubt: it may be what speaks against it.
     doubtful = {_parts(path)[:2] for path in failed}
 
@@ -166,7 +172,7 @@ def contents_of(root: str, found: Listing) -> Contents:
         except StateError as error:
             failed.setdefault(one.path, error.message)
     for vm, names in points.items():
-        entries, unread = _entries(of(vm), names, found.contents)
+        entries, unread = _entries(of(vm), names, found.contents, drills)
         of(vm).entries = oldest_first(entries)
         failed.update((f"{vm}/{point}", why) for point, why in unread.items())
     for path, why in sorted(failed.items()):
@@ -218,21 +224,22 @@ def _size(vm: VmDirectory, one: Found, path: str) -> None:
 
 
 def _entries(
-    vm: VmDirectory, points: Iterable[str], contents: dict[str, bytes]
+    vm: VmDirectory, points: Iterable[str], contents: dict[str, bytes], drills: Mapping[str, str]
 ) -> tuple[list[Entry], dict[str, str]]:
-    """Of the points that can be read, and why the others cannot, by their names."""
+    """Of the points that can be read, and why the others cannot, by their names. `drills`: why records of
+    drills cannot be read, by path."""
     entries: list[Entry] = []
     failed: dict[str, str] = {}
     uuids = vm.uuids
     for point in points:
         try:
-            entries.append(_entry(f"{vm.path}/{point}", uuids, contents))
+            entries.append(_entry(f"{vm.path}/{point}", uuids, contents, drills))
         except StateError as error:
             failed[point] = error.message
     return entries, failed
 
 
-def _entry(path: str, uuids: Container[str], contents: dict[str, bytes]) -> Entry:
+def _entry(path: str, uuids: Container[str], contents: dict[str, bytes], drills: Mapping[str, str]) -> Entry:
     directory, name = "/".join(path.rsplit("/", 2)[1:]), path.rpartition("/")[2]
     # Taken out: of thousands the texts need not stay beside the models.
     content = contents.pop(f"{directory}/{layout.MANIFEST}", None)
@@ -244,14 +251,20 @@ def _entry(path: str, uuids: Container[str], contents: dict[str, bytes]) -> Entr
         raise StateError(
             f"its {layout.MANIFEST} is that of {made.vm.name}, {made.point}; it was copied or renamed"
         )
-    return Entry(path, made, _marks(directory, contents))
+    return Entry(path, made, _marks(directory, contents, drills))
 
 
 _NO_MARKS = Marks()
 
 
-def _marks(directory: str, contents: dict[str, bytes]) -> Marks:
+def _marks(directory: str, contents: dict[str, bytes], drills: Mapping[str, str]) -> Marks:
     found = {name: contents.get(f"{directory}/{name}") for name in verification_records.NAMES.values()}
-    if all(content is None for content in found.values()):
+    why = drills.get(f"{directory}/{verification_records.DRILLED}")
+    if why is None and all(content is None for content in found.values()):
         return _NO_MARKS
-    return verification_records.gather(found.__getitem__, str)
+    marks = verification_records.gather(found.__getitem__, str)
+    if why is None:
+        return marks
+    return marks.model_copy(
+        update={"drilled_unread": f"{verification_records.DRILLED} cannot be read ({why})"}
+    )

@@ -23,6 +23,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
+from runner.base.errors import StateError
 from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
@@ -237,6 +238,9 @@ class Marks(Model):
     against_source: Comparison | None = None
     protected: Protection | None = None
     drilled: Drill | None = None
+    drilled_unread: str = ""
+    """Why it is unknown what a drill of it came to, in words. That speaks against no disk, so the point is
+    what it would be without."""
 
 
 Mark = Suspect | Verification | Comparison | Protection | Drill
@@ -257,19 +261,25 @@ def read(host: Host, point: str) -> Marks:
 
 def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) -> Marks:
     """`content` has the files by name; `where` names one in the sentence of the StateError that damage and
-    newer versions raise."""
+    newer versions raise, but of the record of a drill."""
 
     def mark(kind: type[_Mark]) -> _Mark | None:
         name = NAMES[kind]
         found = content(name)
         return None if found is None else _parse(found, kind, where(name))
 
+    drilled, why = None, ""
+    try:
+        drilled = mark(Drill)
+    except StateError as error:
+        why = error.message
     return Marks(
         suspect=mark(Suspect),
         verified=mark(Verification),
         against_source=mark(Comparison),
         protected=mark(Protection),
-        drilled=mark(Drill),
+        drilled=drilled,
+        drilled_unread=why,
     )
 
 
@@ -318,6 +328,10 @@ def against(found: Marks) -> Iterator[str]:
         yield f"It failed verification at rest at {found.verified.at:%Y-%m-%d %H:%M} UTC."
     if found.against_source is not None and not found.against_source.passed:
         yield (f"It differed from the VM when compared at {found.against_source.at:%Y-%m-%d %H:%M} UTC.")
+    if found.drilled is not None and found.drilled.verdict == "failed":
+        yield f"It failed a drill at {found.drilled.at:%Y-%m-%d %H:%M} UTC: {found.drilled.why}."
+    if found.drilled_unread:
+        yield f"What a drill of it came to is unknown: {found.drilled_unread}."
 
 
 def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:

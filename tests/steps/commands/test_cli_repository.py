@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,9 @@ from runner.hosts.local import LocalHost
 from steps.commands import command_jobs
 from steps.commands.asked import Asked
 from steps.repository import layout, verification_records
+from steps.repository.verification_records import Drill
 from tests import points
+from tests.drills import NO_DEVICE, drill
 from tests.hub import Hub, hub_on, tree, vm
 from tests.records import rewrite
 
@@ -107,6 +110,67 @@ def test_what_was_found_at_rest_and_against_the_vm_is_told_apart(hub: Hub, capsy
     assert point["doubts"] == ["disk 2000 failed verification at rest: blocks differ, the first at offset 0"]
     assert sendense("protect", job, made.path, "--until", "2999-12-31", "--reason", "audit") == 0
     assert "It failed verification at rest at" in capsys.readouterr().err
+
+
+def shown_of(hub: Hub, capsys: pytest.CaptureFixture[str], mark: Drill) -> tuple[str, dict[str, Any]]:
+    """What `points` shows of its only point, as text and as JSON, once that was drilled."""
+    made = points.publish(hub)
+    verification_records.write(hub.host, made.path, mark)
+    assert sendense("points", job_for(Path(hub.root))) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert sendense("points", "--json", job_for(Path(hub.root))) == 0
+    ((point,),) = (one["points"] for one in json.loads(capsys.readouterr().out)["repositories"])
+    return text, point
+
+
+@pytest.mark.parametrize(
+    ("mark", "said", "remark"),
+    [
+        (drill("passed", hours=72), "drill ok 3 d ago", ""),
+        (drill("failed", hours=2), "drill FAILED 2 h ago", f"drill failed: {NO_DEVICE}"),
+        (
+            drill("failed", hours=2, passed=240),
+            "drill FAILED 2 h ago, passed 10 d ago",
+            f"drill failed: {NO_DEVICE}",
+        ),
+        (drill("undecided", hours=5), "drill undecided 5 h ago", "drill undecided: nothing of what was expected"),
+    ],
+    ids=["passed", "failed", "failed after a pass", "undecided"],
+)
+def test_points_tell_when_each_was_last_drilled_and_what_came_of_it(
+    hub: Hub, capsys: pytest.CaptureFixture[str], mark: Drill, said: str, remark: str
+) -> None:
+    text, point = shown_of(hub, capsys, mark)
+    assert said in text
+    assert remark in text
+    assert "(last good)" in text, "a drill takes nothing from what was compared"
+    assert point["drilled"]["verdict"] == mark.verdict
+    assert (point["drilled"]["passed_at"] is None) == (mark.passed_at is None)
+
+
+def test_a_point_that_was_never_drilled_says_nothing_of_drills(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    points.publish(hub)
+    assert sendense("points", job_for(Path(hub.root))) == 0
+    assert "drill" not in capsys.readouterr().out
+    assert sendense("points", "--json", job_for(Path(hub.root))) == 0
+    (point,) = json.loads(capsys.readouterr().out)["repositories"][0]["points"]
+    assert (point["drilled"], point["drilled_unread"]) == (None, "")
+
+
+def test_what_a_guest_said_in_a_drill_rules_no_terminal(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    text, _ = shown_of(hub, capsys, drill("failed").model_copy(update={"why": "it said '\x1b[2J\u202e'"}))
+    assert text.isprintable()
+    assert "it said '" in text
+
+
+def test_a_record_of_a_drill_that_is_damaged_is_told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    made = points.publish(hub)
+    Path(made.path, verification_records.DRILLED).write_bytes(b"{")
+    assert sendense("points", job_for(Path(hub.root))) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert made.point in text
+    assert "every block (last good), drill unknown" in text
+    assert "drill unknown: drilled.json is damaged: it is not JSON" in text
 
 
 def test_points_as_json_is_one_document(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from runner.base.errors import SendenseError, StateError
 from runner.base.sealed import CHECKSUM, seal
+from runner.hosts.host import Host
 from steps.points import retention_plan
 from steps.repository import catalogue, layout, manifest, parent, verification_records, vm_place
 from steps.repository.naming import Names
@@ -21,6 +22,7 @@ from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
 from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
+from tests.drills import drill
 from tests.hub import INSTANCE, VCENTER, Hub
 
 pytestmark = pytest.mark.slow
@@ -139,6 +141,72 @@ def manifest_with_a_disk_twice(hub: Hub, made: Chain, spoil: BadReads) -> str:
 
 def manifest_of_a_newer_version(hub: Hub, made: Chain, spoil: BadReads) -> str:
     return lying(made, 2, schema_version=99, colour="blue")
+
+
+def drill_unreadable(path: Path, host: Host, spoil: BadReads) -> None:
+    spoil(host, "open drilled.json")
+
+
+def drill_breaks_off(path: Path, host: Host, spoil: BadReads) -> None:
+    spoil(host, "read drilled.json")
+
+
+def drill_damaged(path: Path, host: Host, spoil: BadReads) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def drill_is_a_fifo(path: Path, host: Host, spoil: BadReads) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def drill_is_a_link(path: Path, host: Host, spoil: BadReads) -> None:
+    path.rename(path.parents[3] / "elsewhere")
+    path.symlink_to(path.parents[3] / "elsewhere")
+
+
+def drill_is_a_directory(path: Path, host: Host, spoil: BadReads) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def drill_huge(path: Path, host: Host, spoil: BadReads) -> None:
+    with path.open("a") as file:
+        file.write(" " * (2 << 20))
+
+
+def drill_of_a_newer_version(path: Path, host: Host, spoil: BadReads) -> None:
+    document = json.loads(path.read_bytes())
+    document.pop(CHECKSUM)
+    path.write_bytes(seal({**document, "schema_version": 99, "colour": "blue"}))
+
+
+DRILL_HARMS: list[Callable[[Path, Host, BadReads], None]] = [
+    drill_unreadable,
+    drill_breaks_off,
+    drill_damaged,
+    drill_is_a_fifo,
+    drill_is_a_link,
+    drill_is_a_directory,
+    drill_huge,
+    drill_of_a_newer_version,
+]
+
+
+@pytest.mark.parametrize("harm", DRILL_HARMS, ids=lambda harm: harm.__name__)
+def test_a_record_of_a_drill_that_cannot_be_read_is_told_and_hides_nothing(
+    any_hub: Hub, bad_reads: BadReads, harm: Callable[[Path, Host, BadReads], None]
+) -> None:
+    made = chain(any_hub)
+    verification_records.write(any_hub.host, str(made.path(2)), drill("failed"))
+    harm(made.path(2) / verification_records.DRILLED, any_hub.host, bad_reads)
+    listed = catalogue.read(any_hub.host, any_hub.root)
+    assert [point.point for point in listed.points] == list(made.points)
+    assert listed.points[2].drilled is None
+    assert "drilled.json" in listed.points[2].drilled_unread
+    assert [point.drilled_unread for point in listed.points[:2]] == ["", ""]
+    assert listed.points[2].good
+    assert listed.unread == ()
 
 
 HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from runner.base.errors import StateError
 from runner.hosts.local import LocalHost
 from steps.repository import verification_records
+from tests.drills import drill
 
 HOST = LocalHost("hub")
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -22,9 +24,6 @@ MARKS = {
         disks=(verification_records.DiskCompared(key=2000, at=AT, blocks=9, compared=7, changed=2),)
     ),
     verification_records.PROTECTED: verification_records.Protection(until=AT, reason="audit 2025", at=AT),
-    verification_records.DRILLED: verification_records.Drill(
-        at=AT, verdict="passed", why="all was seen", host="hub", accelerator="tcg", run="r", passed_at=AT
-    ),
 }
 HARMS = {
     "truncated": lambda content: content[: len(content) // 2],
@@ -43,6 +42,27 @@ def test_a_mark_that_went_bad_is_refused_with_its_path(tmp_path: Path, name: str
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(StateError, match=rf"^{path} on hub (is damaged|was written by a newer version)"):
         verification_records.read(HOST, str(tmp_path))
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_a_record_of_a_drill_that_went_bad_is_told_and_hides_no_other_mark(tmp_path: Path, harm) -> None:
+    for mark in (drilled := drill(now=AT)), *MARKS.values():
+        verification_records.write(HOST, str(tmp_path), mark)
+    assert verification_records.read(HOST, str(tmp_path)).drilled == drilled
+    path = tmp_path / verification_records.DRILLED
+    path.write_bytes(harm(path.read_bytes()))
+    read = verification_records.read(HOST, str(tmp_path))
+    assert read.drilled is None
+    assert re.match(rf"{path} on hub (is damaged|was written by a newer version)", read.drilled_unread)
+    assert set(MARKS.values()) <= set(read.__dict__.values())
+    assert any(read.drilled_unread in sentence for sentence in verification_records.against(read))
+
+
+def test_that_a_point_failed_a_drill_is_told_to_who_restores_it() -> None:
+    (told,) = verification_records.against(verification_records.Marks(drilled=drill("failed", now=AT)))
+    assert told == "It failed a drill at 2026-11-23 00:00 UTC: SeaBIOS says 'No bootable device'."
+    for verdict in ("passed", "undecided"):
+        assert [*verification_records.against(verification_records.Marks(drilled=drill(verdict, now=AT)))] == []
 
 
 def verified(level: verification_records.Level, *, passed: bool, hours: int = 0) -> verification_records.DiskVerified:
