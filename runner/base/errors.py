@@ -47,9 +47,6 @@ class SendenseError(Exception):
     self_healing: bool = False
     """The nodes of `invalidates` run again in this very execution, once, and then the failed node has another
     turn."""
-    output: object = None
-    """The output that the step has to show all the same (its `Out`): reports tell of it, nothing is built
-    on it."""
 
     def __init__(self, message: str, *, details: dict[str, object] | None = None) -> None:
         super().__init__(message)

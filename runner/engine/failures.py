@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, field
 
 from runner.base.errors import Interrupted, SendenseError, UsageError
-from runner.base.model import Model
 from runner.events.events import Bus, NodeFailed
 from runner.hosts.limits import limit_of
 
@@ -56,6 +55,5 @@ class Failures:
                 exit_code=self.outcome.exit_code_of(error),
                 fix_first=error.fix_first,
                 shared=error.shared,
-                output=error.output.to_json_value() if isinstance(error.output, Model) else {},
             )
         )

@@ -117,8 +117,6 @@ class NodeFailed(Event):
     """Running again cannot help before somebody has changed something."""
     shared: str = ""
     """The cause, where other runs would fail of the same now: `SendenseError.shared`."""
-    output: dict[str, JsonValue] = {}
-    """What it has to show all the same: `SendenseError.output`."""
 
 
 class NodeSkipped(Event):

@@ -32,7 +32,7 @@ from runner.events.events import (
 from runner.events.flow import Flow, throughput
 from runner.events.journal import Thinning
 from runner.events.outcomes import RunOutcome
-from runner.events.step_report import Alarm, Cell, Command, ReportOf, StepReport
+from runner.events.step_report import Cell, Command, ReportOf, StepReport
 from runner.events.summary import Earlier, NodeSummary, RunSummary, Table
 
 
@@ -105,7 +105,6 @@ class Fold:
                     why=event.why,
                     started=known.started or event.at,
                     error=None,
-                    output={},
                     undone=None,
                 )
             case NodeKept():
@@ -128,7 +127,6 @@ class Fold:
                     error=event.error,
                     fix_first=event.fix_first,
                     shared=event.shared,
-                    output=event.output,
                 )
             case NodeSkipped():
                 self._set(event.node, step=event.step, state="skipped", why=event.because)
@@ -222,9 +220,10 @@ class Fold:
                 continue
             report = self._report_of(node.step, node.output)
             if node.undone is not None:  # what it made is gone; what it saw is not
-                report = _without_what_was_made(report, alarm=report.alarm)
-            elif node.state == "failed":  # its error says what came of it
-                report = _without_what_was_made(report, alarm=None)
+                stands = tuple(each for each in report.statements if each.about != "made")
+                report = StepReport(
+                    rows=report.rows, statements=stands, pictures=report.pictures, alarm=report.alarm
+                )
             found[node.node] = report
         return found
 
@@ -235,11 +234,6 @@ def fold(events: Iterable[Event], report_of: ReportOf) -> RunSummary:
     for event in events:
         folding.add(event)
     return folding.summary()
-
-
-def _without_what_was_made(report: StepReport, *, alarm: Alarm | None) -> StepReport:
-    stands = tuple(each for each in report.statements if each.about != "made")
-    return StepReport(rows=report.rows, statements=stands, pictures=report.pictures, alarm=alarm)
 
 
 def _ended(node: NodeSummary, outcome: RunOutcome, report: StepReport | None) -> NodeSummary:

@@ -1,7 +1,7 @@
 """Steps on a directory instead of a vCenter, for tests of the engine: each leaves a trace of what it did.
 
-A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``, ``permanent``, ``shows``,
-``difference``, ``locked``, ``usage`` or ``bug``, one consumed a try.
+A file ``fail-<node>`` makes that node fail: its text is a list of ``transient``, ``permanent``, ``difference``,
+``locked``, ``usage`` or ``bug``, one consumed a try.
 """
 
 from __future__ import annotations
@@ -73,10 +73,6 @@ def maybe_fail(root: str, node: str) -> None:
             raise TransientError(f"{node} had a hiccup")
         case "permanent":
             raise SendenseError(f"{node} is broken", details={"seen": node})
-        case "shows":
-            error = SendenseError(f"{node} is broken")
-            error.output = Item(key=7, text=node)
-            raise error
         case "difference":
             raise RefusedError(f"{node} found a difference", details={"offset": 7})
         case "heals":

@@ -218,14 +218,6 @@ def test_work_done_but_not_recorded_is_adopted(bench: Bench):
     assert "kept it from being recorded" in kept["make[1]"]
 
 
-def test_what_a_failed_step_has_to_show_is_told_with_its_failure(bench: Bench):
-    fail(bench, "make[1]", "shows")
-    fail(bench, "make[2]", "permanent")
-    bench.run()
-    failed = {event.node: event.output for event in bench.events if isinstance(event, NodeFailed)}
-    assert failed == {"make[1]": {"key": 7, "text": "make[1]"}, "make[2]": {}}
-
-
 def test_a_moment_that_was_not_recorded_is_held_no_longer_than_another(bench: Bench):
     fail(bench, "hold", "bug")  # it is taken, the record says intent
     with pytest.raises(RuntimeError):

@@ -16,7 +16,7 @@ from runner.app.runs import Result
 from runner.base.units import MiB
 from runner.cli.job_results import Ended
 from runner.console.final_summary import print_ending
-from runner.events.events import Event, NodeFailed, NodeStarted
+from runner.events.events import Event, NodeUndone
 from runner.events.fold import fold
 from runner.events.journal import Journal, read_events
 from runner.events.step_report import Alarm, Cell, Picture, Row, Statement, StepReport
@@ -48,13 +48,11 @@ def drilled(picture: Path | str, **more: JsonValue) -> list[Event]:
     return story.end("done", 0)
 
 
-def failed(picture: Path) -> list[Event]:
+def alarmed(picture: Path) -> list[Event]:
+    """A drill that found that the point does not boot."""
     story = Story({})
-    story.begin("drill")
-    output = {"picture": str(picture), "alarm": True}
-    error = "pgtest1 does not boot: SeaBIOS says 'No bootable device'"
-    story.tell(NodeFailed, node="drill", step="drill", seconds=3.0, error=error, exit_code=5, output=output)
-    return story.end("failed", 5, error)
+    story.quick("drill", 3.0, {"picture": str(picture), "alarm": True})
+    return story.end("alarm", 5)
 
 
 @pytest.fixture
@@ -99,13 +97,13 @@ def test_markdown_shows_the_file_that_lies_beside_it(picture: Path, tmp_path: Pa
 
 
 def test_ci_finds_the_picture_at_its_test_case(picture: Path, tmp_path: Path):
-    write_reports(fold(failed(picture), report_of), tmp_path / "report")
+    write_reports(fold(alarmed(picture), report_of), tmp_path / "report")
     suite = ElementTree.parse(tmp_path / "report" / "junit.xml")
     said = suite.findtext(".//testcase[@name='drill']/system-out") or ""
     assert said.splitlines()[-1] == f"[[ATTACHMENT|{tmp_path / 'report' / 'drill.png'}]]"
 
 
-@pytest.mark.parametrize("events", [drilled, failed])
+@pytest.mark.parametrize("events", [drilled, alarmed])
 def test_a_terminal_says_where_it_is(events: Callable[[Path], list[Event]], picture: Path):
     said = io.StringIO()
     print_ending(fold(events(picture), report_of), said)
@@ -118,24 +116,23 @@ def test_programs_get_caption_and_file(picture: Path):
     assert ended.document()["pictures"] == [{"caption": CAPTION, "file": str(picture)}]
 
 
-def test_what_a_failed_node_saw_is_shown_and_what_it_would_have_made_is_not(picture: Path, tmp_path: Path):
-    summary = fold(failed(picture), report_of)
+def test_what_a_node_saw_is_shown_also_once_it_was_rolled_back(picture: Path):
+    events = alarmed(picture)
+    undone = NodeUndone(node="drill", step="drill", lifetime="keep", why="discarded")
+    summary = fold([*events[:-1], undone, events[-1]], report_of)
     assert [one.caption for one in summary.pictures] == [CAPTION]
-    assert [table.title for table in summary.tables] == ["Drills"]
     assert [one.text for one in summary.statements] == ["It was seen."]
-    assert summary.alarms == ()
-    assert image(html(summary, tmp_path / "report"))["alt"] == CAPTION
 
 
-def test_a_node_that_is_tried_again_shows_nothing_of_before(picture: Path):
-    events = failed(picture)
-    again = NodeStarted(node="drill", step="drill", lifetime="keep", why="tried again", attempt=2)
-    assert fold([*events[:-1], again], report_of).pictures == ()
+def test_a_run_that_was_resumed_shows_the_picture_of_what_it_kept(picture: Path):
+    story = Story({}, resumed=True)
+    story.keep("drill", {"picture": str(picture)})
+    assert [one.file for one in fold(story.end("done", 0), report_of).pictures] == [str(picture)]
 
 
 def test_a_journal_that_is_read_again_has_the_picture(picture: Path, tmp_path: Path):
     with Journal(tmp_path / "events.jsonl") as journal:
-        for event in failed(picture):
+        for event in alarmed(picture):
             journal(event)
     read = fold(read_events(tmp_path / "events.jsonl"), report_of)
     assert [one.file for one in read.pictures] == [str(picture)]
