@@ -4,6 +4,7 @@ steps name."""
 from __future__ import annotations
 
 import posixpath
+import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -32,7 +33,9 @@ class Limits:
         hosts, sections = named_by(job)
         self._named = hosts
         self._hosts = {
-            name: spec for name in hosts if isinstance(spec := job.hosts[name], SshSpec) and spec.limited
+            name: spec
+            for name in hosts
+            if isinstance(spec := job.hosts[name], SshSpec) and spec.limits.disks is not None
         }
         self._entries = _entries(job, sections)
 
@@ -68,12 +71,32 @@ class Limits:
     def slots(self, run: str) -> Slots | None:
         """Where runners share these limits; None if there are none. `run`: the id that this one is known
         by."""
-        place = self._job.slots_place
-        if not self.any or place is None:
-            return None
-        holder = holder_of(run, self._job.name, self._world.execution)
-        directory = posixpath.join(place.path, DIRECTORY)
-        return Slots(self._world.lasting_host(place.host), directory, holder, place.ready)
+        return slots_of(self._job, self._world, run) if self.any else None
+
+
+def slots_of(job: Job, world: World, run: str) -> Slots | None:
+    """Where runners share the limits that the job names; None if it names no such place. `run`: the id that
+    this one is known by."""
+    if (place := job.slots_place) is None:
+        return None
+    holder = holder_of(run, job.name, world.execution)
+    directory = posixpath.join(place.path, DIRECTORY)
+    return Slots(world.lasting_host(place.host), directory, holder, place.ready)
+
+
+def host_claims(job: Job, host: str, *, memory: int, disk: int) -> tuple[Claim, ...]:
+    """What work takes of the limits of that host of the job; bytes, no more than these grant."""
+    spec, limits = job.hosts.get(host), job.room_limits(host)
+    # Each machine that sendense runs on has a `local` of its own.
+    where = spec.identity_value() if isinstance(spec, SshSpec) else f"local {socket.gethostname()}"
+    return tuple(
+        Claim(f"host {where} {kind}", amount, limit, f"{what} that host {host} grants at once", bytes=True)
+        for kind, amount, limit, what in (
+            ("memory", memory, limits.memory, "memory"),
+            ("disk", disk, limits.disk, "temporary disk"),
+        )
+        if limit is not None and amount
+    )
 
 
 def needs_of(job: Job) -> frozenset[str]:

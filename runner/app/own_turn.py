@@ -1,12 +1,14 @@
-"""The turn of a run that no set placed: it waits for its limits among all that share them."""
+"""The turn of a run that no set placed, and of work that takes memory or temporary disk of a host, whoever
+placed its run: it waits for its limits among all that share them."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner.app.claims import Limits, nodes_at_once
+from runner.app.claims import Limits, host_claims, nodes_at_once, slots_of
 from runner.app.workspace import Workspace
 from runner.base.errors import Interrupted, SendenseError
 from runner.base.waiting import LOOK
@@ -37,6 +39,28 @@ class OwnTurns:
             _wait(ctx, queue, request)
             world = self._workspace.world
             world.most_at_once = nodes_at_once(claims, self._workspace.options.nodes)
+            with _kept(queue):
+                yield
+
+
+class HostShares:
+    """See `runner.step.context.Shares`. What a node takes it takes beside what its run holds already, and
+    who waits for a run's place holds none of it: nobody waits for each other."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @contextmanager
+    def take(self, ctx: Context, host: str, *, memory: int, disk: int) -> Iterator[None]:
+        job, world = self._workspace.job, self._workspace.world
+        claims = host_claims(job, host, memory=memory, disk=disk)
+        if not claims:
+            yield
+            return
+        request = Request(f"{job.key}@{ctx.run.id}/{ctx.node}", ctx.node, claims, math.inf)
+        with Admission(slots_of(job, world, ctx.run.id)) as queue:
+            queue.put(request)
+            _wait(ctx, queue, request)
             with _kept(queue):
                 yield
 

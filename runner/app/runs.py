@@ -38,7 +38,7 @@ from runner.hosts.spec import SshSpec
 from runner.job.model import Job
 from runner.job.nodes import NodeId
 from runner.job.written_job import WrittenJob
-from runner.step.context import Run, Turns
+from runner.step.context import Run, Shares, Turns
 
 THIS_PROCESS = "this process"
 """What a warning is about, in words, where it is no node."""
@@ -194,6 +194,7 @@ class _Execution:
         """What came of this execution's nodes."""
         workspace, record, recorded = self._workspace, self._record, self._recorded
         workspace.world.turns = _turns(workspace)
+        workspace.world.shares = _shares(workspace)
         try:
             if self._resumed:
                 recorded.settle()
@@ -282,6 +283,16 @@ def _turns(workspace: Workspace) -> Turns | None:
     from runner.app.own_turn import turns_of
 
     return turns_of(workspace)
+
+
+def _shares(workspace: Workspace) -> Shares | None:
+    """Also for a child of a set: its controller knows nothing of what its nodes take for a while."""
+    limits = [workspace.job.room_limits(host) for host in workspace.job.hosts]
+    if not any(one.memory or one.disk for one in limits):
+        return None
+    from runner.app.own_turn import HostShares
+
+    return HostShares(workspace)
 
 
 def _within_limits(work: Callable[[], Outcome]) -> Outcome:

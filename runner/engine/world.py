@@ -30,7 +30,7 @@ from runner.hosts.stray_processes import tidy
 from runner.hosts.supervisor import mark_of
 from runner.job.model import Job
 from runner.job.nodes import NodeId
-from runner.step.context import Answers, Context, Log, Run, Turns
+from runner.step.context import Answers, Context, Log, Run, Shares, Turns
 from runner.step.section import Section
 
 CLEANUP_TIMEOUT = 8 * MINUTE
@@ -68,6 +68,8 @@ class World:
         """Held before anything is written."""
         self.turns: Turns | None = None
         """Set before any step acts, see `Context.turns`."""
+        self.shares: Shares | None = None
+        """As `turns`; None where no host of the job has limits of that kind."""
         self.most_at_once = sys.maxsize
         """Nodes that may run at once, whatever the command line says: where a VM has more disks than a
         limit, they take turns."""
@@ -293,6 +295,8 @@ class World:
             answers=answers,
             turns=self.turns,
             pictures=self.pictures,
+            limits=self.job.room_limits,
+            shares=self.shares,
         )
 
 

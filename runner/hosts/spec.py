@@ -6,18 +6,48 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from runner.base.model import HOW, FilePath, JobModel
+from runner.base.model import HOW, FilePath, JobModel, Size
+from runner.base.units import human_bytes
 from runner.hosts.secrets import FromFile
 
 SSH_PORT = 22
 HIGHEST_PORT = 65535
 
 
-class HostLimits(JobModel):
+class RoomLimits(JobModel):
+    """How much of a host such work takes at once that says before how much: a machine that is booted. What is
+    over waits."""
+
+    memory: Annotated[Size, Field(gt=0)] | None = None
+    """Bytes of its memory."""
+    disk: Annotated[Size, Field(gt=0)] | None = None
+    """Bytes of its temporary directory."""
+
+    def shortfall(self, host: str, *, memory: int, disk: int) -> str:
+        """Why so much is never granted, in a sentence; empty where it may be. `host`: the job's name of
+        it."""
+        for name, wanted, limit in (("memory", memory, self.memory), ("disk", disk, self.disk)):
+            if limit is not None and wanted > limit:
+                return (
+                    f"{human_bytes(wanted)} of {name} are needed on host {host}, whose limits grant "
+                    f"{human_bytes(limit)} to all runs together: raise hosts.{host}.limits.{name}, or take "
+                    "less"
+                )
+        return ""
+
+
+class HostLimits(RoomLimits):
     """How much runs take at once; what is over waits."""
 
     disks: Annotated[int, Field(ge=1)] | None = None
     """Disks of all VMs that are worked on with this host."""
+
+
+class LocalSpec(JobModel):
+    """This machine, which is always there as the host `local`."""
+
+    limits: RoomLimits = RoomLimits()
+    """What it bears at once, of all runs that name the same `slots`."""
 
 
 class SshSpec(JobModel):
@@ -67,7 +97,7 @@ class SshSpec(JobModel):
     @property
     def limited(self) -> str:
         """The field by which runs wait for each other on it; empty if none is set."""
-        return "limits" if self.limits.disks is not None else ""
+        return "limits" if self.limits != HostLimits() else ""
 
     @property
     def port_range(self) -> range:

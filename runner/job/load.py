@@ -136,6 +136,7 @@ class _Loader:
             name=name,
             vars={key: value for key, value in self._variables.values.items() if key not in self._given},
             hosts=top.hosts,
+            local_limits=top.local_limits,
             sections=top.sections,
             state=top.state,
             steps=tuple(step.spec for step in steps.steps),

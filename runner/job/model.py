@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from runner.base.errors import Problem
 from runner.base.model import HostName, JobModel
 from runner.base.yaml_nodes import NOWHERE, Location
-from runner.hosts.spec import HostSpec
+from runner.hosts.spec import HostSpec, RoomLimits, SshSpec
 from runner.hosts.state_place import StatePlace
 from runner.step.items import Where
 from runner.step.section import Section
@@ -153,6 +153,13 @@ class Job:
     fleet: Fleet | None = None
     notify: Notify | None = None
     unprotected: tuple[Excuse, ...] = ()
+    local_limits: RoomLimits = field(default_factory=RoomLimits)
+    """Of this machine, whatever names the job has for it beside `local`."""
+
+    def room_limits(self, host: str) -> RoomLimits:
+        """Of a host of the job."""
+        spec = self.hosts.get(host, LOCAL)
+        return spec.limits if isinstance(spec, SshSpec) else self.local_limits
 
     @property
     def key(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
@@ -12,9 +12,9 @@ from runner.base.annotations import bare, element, fields, members, model_of, re
 from runner.base.field_docs import field_docs
 from runner.base.model import JobModel
 from runner.base.render import job_templates
-from runner.hosts.spec import HostSpec
+from runner.hosts.spec import HostSpec, LocalSpec
 from runner.job.keys import kinds
-from runner.job.model import DEFAULT_RETRIES, StateIn, StateSpec
+from runner.job.model import DEFAULT_RETRIES, LOCAL, StateIn, StateSpec
 from runner.job.sources import KEYS, VERSION
 from runner.job.steps import ID, StepEntry
 from runner.job.template_variables import Variable, declared
@@ -34,6 +34,7 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
     """What `sendense validate` knows without looking at names: keys, kinds of steps, their fields, types."""
     wanted: list[tuple[str, Any]] = [
         ("hosts", HostSpec),
+        ("this machine", Literal["local"] | LocalSpec),
         ("state", StateSpec | StateIn),
         ("slots", StateSpec | StateIn),
         *kinds(registry).items(),
@@ -53,6 +54,7 @@ def job_schema(registry: Registry) -> dict[str, JsonValue]:
         name: {"type": ["object", "null"], "additionalProperties": found[name]}
         for name in ("hosts", *registry.sections)
     }
+    entries["hosts"]["properties"] = {LOCAL: found["this machine"]}
     properties: dict[str, Schema] = {
         "version": {"const": VERSION},
         "name": {"type": "string"},

@@ -4,13 +4,13 @@ a job runs."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from runner.base.errors import Problem
 from runner.base.suggestion import did_you_mean
 from runner.base.yaml_nodes import Entry, Location, Node, Sequence
 from runner.base.yaml_nodes import Mapping as MappingNode
-from runner.hosts.spec import HostSpec, SshSpec
+from runner.hosts.spec import HostSpec, LocalSpec, RoomLimits, SshSpec
 from runner.job.field_roles import Surroundings, with_absolute_paths
 from runner.job.model import LOCAL, Excuse, Selection, StateIn, StateSpec
 from runner.job.problems import Written, check_value, one_of
@@ -74,6 +74,7 @@ class TopLevel:
         self._absolute = absolute
         self._problems = problems
         self.hosts = self._hosts()
+        self.local_limits = self._local_limits()
         self.sections: dict[str, dict[str, Section]] = {
             name: self._values(model, name) for name, model in registry.sections.items()
         }
@@ -157,17 +158,24 @@ class TopLevel:
         return False
 
     def _hosts(self) -> dict[str, HostSpec]:
-        hosts: dict[str, HostSpec] = {LOCAL: LOCAL, **self._values(HostSpec, "hosts")}
-        if isinstance(hosts[LOCAL], SshSpec):
-            at = named(self._entries, "hosts")[LOCAL].at
-            self._say(at, "the host 'local' is the machine sendense runs on: call this one something else")
-        return hosts
+        return {**self._values(HostSpec, "hosts", but=LOCAL), LOCAL: LOCAL}
 
-    def _values(self, annotation: Any, section: str) -> dict[str, Any]:
-        """Of a section, by name; without those that are none."""
+    def _local_limits(self) -> RoomLimits:
+        if (entry := named(self._entries, "hosts").get(LOCAL)) is None:
+            return RoomLimits()
+        if isinstance(entry.node, MappingNode) and "ssh" in entry.node.entries:
+            words = "the host 'local' is the machine sendense runs on: call this one something else"
+            self._say(entry.at, words)
+            return RoomLimits()
+        spec = self._value(Literal["local"] | LocalSpec, entry.node, f"hosts.{LOCAL}")
+        return spec.limits if isinstance(spec, LocalSpec) else RoomLimits()
+
+    def _values(self, annotation: Any, section: str, but: str = "") -> dict[str, Any]:
+        """Of a section, by name; without those that are none, and without the one called `but`."""
         found = {
             name: self._value(annotation, one.node, f"{section}.{name}")
             for name, one in named(self._entries, section).items()
+            if name != but
         }
         return {name: value for name, value in found.items() if value is not None}
 
@@ -186,6 +194,8 @@ class TopLevel:
             for name, spec in self.hosts.items()
             if isinstance(spec, SshSpec) and spec.limited
         ]
+        if self.local_limits != RoomLimits():
+            limited.append(("hosts", LOCAL, "limits"))
         for section, name, field in limited:
             self._say(
                 named(self._entries, section)[name].at,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, JsonValue
 
 from runner.base.units import written_duration
 from runner.base.yaml_nodes import resolve
+from runner.hosts.spec import LocalSpec, RoomLimits
 from runner.job.model import DEFAULT_RETRIES, LOCAL, Job, StepSpec
 from runner.job.selection import VARIABLE
 from runner.step.items import Where
@@ -104,6 +105,8 @@ def flow(value: object) -> str:
 def _surroundings(job: Job) -> dict[str, Any]:
     document: dict[str, Any] = {}
     hosts = {name: _written(spec) for name, spec in job.hosts.items() if name != LOCAL}
+    if job.local_limits != RoomLimits():
+        hosts[LOCAL] = _written(LocalSpec(limits=job.local_limits))
     if hosts:
         document["hosts"] = hosts
     for section, entries in job.sections.items():

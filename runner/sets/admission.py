@@ -14,6 +14,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from runner.base.errors import LockLostError, SendenseError
+from runner.base.units import human_bytes
 from runner.sets.breaker import UNPROVEN, Breaker
 from runner.sets.queue import CountDown, Queue
 from runner.sets.request import Request
@@ -254,6 +255,10 @@ class Admission:
         if claim.resource in self._rooms:
             failure = self._rooms.failures.get(claim.resource)
             return claim.what if failure is None else f"{claim.what}, which nobody can tell now: {failure}"
-        share = f"all {claim.limit}" if claim.divided else f"{claim.amount} of {claim.limit}"
-        used = "kept for one that waits longer" if lack.reserved else f"{claim.limit - lack.left} in use"
+        words = human_bytes if claim.bytes else str
+        limit = words(claim.limit)
+        share = f"all {limit}" if claim.divided else f"{words(claim.amount)} of {limit}"
+        used = (
+            "kept for one that waits longer" if lack.reserved else f"{words(claim.limit - lack.left)} in use"
+        )
         return f"{share} {claim.what} ({used})"

@@ -12,8 +12,10 @@ from typing import Any, Protocol, TypeVar
 from runner.base.errors import Interrupted, SendenseError
 from runner.events.events import Event, NodeProgress, ToolSeen, Warned
 from runner.hosts import files
+from runner.hosts.free_memory import require_memory
 from runner.hosts.held_lock import HeldLock
 from runner.hosts.host import Child, Host
+from runner.hosts.spec import RoomLimits
 from runner.step.items import Item
 
 T = TypeVar("T")
@@ -72,6 +74,13 @@ class Turns(Protocol):
         where its turn cannot come."""
 
 
+class Shares(Protocol):
+    """Memory and temporary disk of hosts, of which their `limits` grant so much to all runs together."""
+
+    def take(self, ctx: Context, host: str, *, memory: int, disk: int) -> AbstractContextManager[None]:
+        """See `Context.taking`."""
+
+
 class Context:
     """What a step may use. One for each node; made by the executor and the planner."""
 
@@ -93,6 +102,8 @@ class Context:
         answers: Answers | None = None,
         turns: Turns | None = None,
         pictures: Path | None = None,
+        limits: Callable[[str], RoomLimits] = lambda host: RoomLimits(),
+        shares: Shares | None = None,
     ) -> None:
         self.run = run
         self.node = node
@@ -131,6 +142,8 @@ class Context:
         self.turns = turns
         """None where the run has no limits, or was admitted by who placed it."""
         self._pictures = pictures
+        self._limits = limits
+        self._shares = shares
         self.advanced = threading.Event()
         """Set by a step once a part of its work is durable: a later transient error is then not one in a
         row."""
@@ -183,6 +196,23 @@ class Context:
                 yield
         finally:
             self.closing, self.children[:] = outer, children
+
+    def shortfall(self, host: str, *, memory: int = 0, disk: int = 0) -> str:
+        """Why the limits of `host` never grant so many bytes, in a sentence; empty where they may. For a look
+        ahead."""
+        return self._limits(host).shortfall(host, memory=memory, disk=disk)
+
+    @contextmanager
+    def taking(self, host: str, *, memory: int = 0, disk: int = 0) -> Iterator[None]:
+        """For the block, so many bytes of the memory and of the temporary disk of `host`: waits until its
+        limits grant them among all runs, and then looks whether the memory is free at all. Whether the disk
+        is, `Host.tempdir` says. Raises SendenseError if they never grant it, NoMemoryError, Interrupted."""
+        if lack := self.shortfall(host, memory=memory, disk=disk):
+            raise SendenseError(lack)
+        shares = self._shares
+        with nullcontext() if shares is None else shares.take(self, host, memory=memory, disk=disk):
+            require_memory(self.host(host), memory)
+            yield
 
     def hold(self) -> None:
         """Before what must not be done without the run's locks. Raises LockedError. What changes a host does

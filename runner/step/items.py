@@ -135,6 +135,8 @@ class Claim:
     """Whether the item needs more than `limit`, or may."""
     writes: bool = False
     """Bytes that the child is expected to write count here, which are not known yet: `amount` is 0."""
+    bytes: bool = False
+    """Whether `amount` and `limit` are bytes; else they are counted."""
 
     @classmethod
     def share(cls, resource: str, wanted: int | None, limit: int, what: str) -> Claim:
