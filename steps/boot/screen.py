@@ -1,0 +1,139 @@
+"""What a person would see on the console: its picture, its text where it is in text mode, and for how long it
+has been as it is. All of it is the guest's: sizes are checked before anything is read."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+
+from runner.base.errors import CommandError, HostError
+from runner.base.units import KiB, MiB
+from steps.boot import stop_screen
+from steps.boot.pixels import Pixels, changed, halved, pixels, png, size
+from steps.boot.running import Running
+from steps.boot.seen import BootError
+
+LARGEST = 16 * MiB
+"""Bytes of a picture, compressed or not: VMware's SVGA card has 12 MiB at its largest."""
+
+STILL = 0.005
+"""Part of the pixels that may change without its being progress: a cursor that blinks, a clock."""
+
+KEPT = 2 * MiB
+"""Bytes of a picture that is kept with a point."""
+
+SOONEST = 3.0
+"""Seconds between two looks, since each is a transfer from the host; then half as long again each time that
+nothing has changed, up to LONGEST."""
+
+LONGEST = 12.0
+
+_TEXT = 0xB8000
+_TEXT_LENGTH = 32 * KiB
+"""Linux scrolls by moving where the screen begins in it."""
+
+_COLUMNS = 80
+_TEXT_WIDTHS = (720, 640)
+_TEXT_HEIGHTS = (400, 350)
+"""Of a VGA's text modes, in pixels: its characters are 9 or 8 wide, 16 or 14 high."""
+
+
+class Screen:
+    """Of one machine, as it was at the last look."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._pixels: Pixels | None = None
+        self._cells = b""
+        self._next = 0.0
+        self._pause = SOONEST
+        self._looks_stopped = 0
+        self.picture: bytes | None = None
+        """PNG."""
+        self.lines: tuple[str, ...] | None = None
+        """Those that are not blank; None in a graphics mode, where nothing is read."""
+        self.changed_at = 0.0
+        self.looked_at: float | None = None
+        self.unreadable = ""
+        """Why there is no picture."""
+
+    def look(self, now: float) -> bool:
+        """If it is time for one. Raises BootError once QEMU is gone."""
+        if now < self._next:
+            return False
+        try:
+            changed = self._look()
+        except BootError as error:
+            if self._running.child.poll() is not None:
+                raise
+            self.unreadable, changed = error.message, False
+        if changed or self.looked_at is None:
+            self.changed_at, self._pause = now, SOONEST
+        else:
+            self._pause = min(1.5 * self._pause, LONGEST)
+        self.looked_at, self._next = now, now + self._pause
+        return True
+
+    @property
+    def shows_stop_screen(self) -> bool:
+        """At two looks in a row, so that it is not a picture on its way to another one."""
+        return self._looks_stopped >= 2
+
+    def _look(self) -> bool:
+        """Whether it is otherwise than before."""
+        before = self.picture
+        self.picture = self._screendump("png")
+        if self.is_text:
+            return self._look_at_text()
+        self.lines, self._cells = None, b""
+        if before == self.picture and self._pixels is not None:
+            self._looks_stopped += bool(self._looks_stopped)
+            return False
+        last, self._pixels = self._pixels, pixels(self._screendump("ppm"))
+        stopped = self._pixels is not None and stop_screen.is_one(self._pixels)
+        self._looks_stopped = self._looks_stopped + 1 if stopped else 0
+        return last is None or self._pixels is None or changed(last, self._pixels) > STILL
+
+    def _look_at_text(self) -> bool:
+        before, self._pixels, self._looks_stopped = self._cells, None, 0
+        self._cells = self._fetch("text", "pmemsave", val=_TEXT, size=_TEXT_LENGTH)[::2]
+        lines = (
+            self._cells[at : at + _COLUMNS].decode("cp437").replace("\0", " ").rstrip()
+            for at in range(0, len(self._cells), _COLUMNS)
+        )
+        self.lines = tuple(line for line in lines if line)
+        return before != self._cells
+
+    def kept(self) -> bytes | None:
+        """The picture as it is now, or as it was at the last look where QEMU is gone: a PNG of at most KEPT
+        bytes, for which it is made smaller. None if there is none."""
+        picture, shown = self.picture, None
+        with contextlib.suppress(BootError, OSError, HostError, CommandError):
+            picture = self._screendump("png")
+            if len(picture) > KEPT:
+                shown = pixels(self._screendump("ppm"))
+        while picture is not None and len(picture) > KEPT:
+            if shown is None:
+                return None
+            shown = halved(shown)
+            picture = png(shown)
+        return picture
+
+    @property
+    def is_text(self) -> bool:
+        if self.picture is None:
+            return False
+        width, height = size(self.picture)
+        return width in _TEXT_WIDTHS and height in _TEXT_HEIGHTS
+
+    def _screendump(self, kind: str) -> bytes:
+        return self._fetch(kind, "screendump", format=kind)
+
+    def _fetch(self, name: str, command: str, **arguments: str | int) -> bytes:
+        """What QEMU writes into a file for it."""
+        host, path = self._running.host, posixpath.join(self._running.directory, f"screen.{name}")
+        try:
+            self._running.monitor.execute(command, filename=path, **arguments)
+            return host.read(path, limit=LARGEST)
+        finally:
+            host.remove(path)
