@@ -156,10 +156,17 @@ class Schedule:
             for node in self._nodes.of_step.get(step, ()):
                 if self._status.get(node.id) is not Status.PENDING:
                     continue
-                because = self.unguarded() if is_at_end(node) else self._hopeless(node)
+                because = (self.unguarded() or self._lacks(node)) if is_at_end(node) else self._hopeless(node)
                 if because:
                     self._status[node.id] = Status.SKIPPED
                     self.tell_skipped(node, because)
+
+    def _lacks(self, node: Node) -> str | None:
+        """Why a node of the end, whose turn it would be, will never know its inputs."""
+        if not self._is_ready(node) or not self._resolver.unknown(node):
+            return None
+        known = (self._why_not(other) for other in self._stands_on(node)[0])
+        return next((why for why in known if why is not None), "the run was stopped")
 
     def _skip_unexpanded(self, step: str) -> None:
         if step in self._skipped_steps:
@@ -213,6 +220,9 @@ class Schedule:
         if self._status.get(node.id) is not Status.PENDING:
             return False
         if is_at_end(node):
+            before = (other for other in self._stands_on(node)[0] if is_at_end(other))
+            if any(self._status[other.id] in _UNDER_WAY for other in before):
+                return False
             return self._stopped_working() or not any(
                 self._status.get(other.id) in _UNDER_WAY
                 for other in self._nodes.all()

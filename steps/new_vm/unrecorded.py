@@ -6,20 +6,15 @@ from __future__ import annotations
 from runner.base.errors import StateError
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.saved_vm.configuration import Saved, parse
+from steps.saved_vm import file
+from steps.saved_vm.configuration import Saved
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere.vm_spec import Unrecorded
 
 
 def configuration(host: Host, path: str) -> Saved:
     """The saved configuration at `path`. Raises StateError if it is gone or damaged."""
-    try:
-        content = host.read(path)
-    except FileNotFoundError:
-        raise StateError(
-            f"the saved configuration {path} on {host.name} is gone: restore the disks as files (`--to`)"
-        ) from None
-    return parse(content, f"{path} on {host.name}")
+    return file.read(host, path, "restore the disks as files (`--to`)")
 
 
 def read(ctx: Context, planned: PlannedVm) -> Unrecorded:

@@ -305,6 +305,11 @@ def protection(host: Host, point: str, now: datetime) -> Protection | None:
     return found if found is not None and found.until > now else None
 
 
+def drill(host: Host, point: str) -> Drill | None:
+    """What came of booting it, the last time. Raises StateError for a damaged file."""
+    return _read(host, point, Drill)
+
+
 def suspect(host: Host, point: str, suspicion: Suspicion) -> None:
     """Adds to what is known already; the same disk is marked once."""
     known = _read(host, point, Suspect)

@@ -171,6 +171,32 @@ def test_a_job_node_is_held_after_a_failure_and_taken_back_at_success(bench: Ben
     assert left_over(bench) == []
 
 
+def why_skipped(bench: Bench) -> dict[str, str]:
+    return {event.node: event.because for event in bench.events if isinstance(event, NodeSkipped)}
+
+
+def with_one_after_the_end(bench: Bench) -> None:
+    after = {"root": str(bench.root), "parts": "${{ prove }}"}
+    bench.steps = (*bench.steps, StepSpec("after", "join", after, needs=("end",), when="always"))
+
+
+def test_a_node_of_the_end_waits_for_those_that_it_needs(bench: Bench):
+    with_one_after_the_end(bench)
+    assert bench.run().work_done
+    assert bench.trace()[-3:] == ["undo hold", "run after", "close guard"]
+
+
+def test_a_node_of_the_end_that_was_to_be_given_what_failed_is_skipped_for_that(bench: Bench):
+    with_one_after_the_end(bench)
+    fail(bench, "copy[2]", "permanent")
+    assert not bench.run().work_done
+    assert "run after" not in bench.trace()
+    assert why_skipped(bench)["after"] == "copy[2] failed"
+    bench.stop.set()
+    bench.run()
+    assert why_skipped(bench)["after"] == "the run was stopped"
+
+
 @pytest.mark.parametrize(
     ("node", "again"),
     [
