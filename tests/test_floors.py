@@ -40,7 +40,7 @@ MAY_SEE: dict[str, str] = {
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
-    "steps/saved_vm": "runner/base vsphere",
+    "steps/saved_vm": "runner/base runner/hosts vsphere",
     "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values saved_vm",
     "steps/machine": "runner/base vsphere values saved_vm",
     "steps/boot": "runner/base runner/hosts runner/step qemu values machine",
