@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from runner.base.units import MiB
 from runner.step.tools import Program
@@ -100,6 +100,17 @@ def port_uri(port: int, export: str) -> str:
 def uri(socket: str, export: str) -> str:
     """The NBD URI of an export on a unix socket (the NBD project's uri.md)."""
     return f"nbd+unix:///{quote(export, safe='')}?socket={quote(socket)}"
+
+
+def parsed(uri: str) -> tuple[str | int, str]:
+    """Of a `uri` or `port_uri`: the socket's path or the port, and the export's name. Raises ValueError."""
+    parts = urlsplit(uri)
+    export = unquote(parts.path.removeprefix("/"))
+    if parts.scheme == "nbd+unix" and (socket := parse_qs(parts.query).get("socket")):
+        return socket[0], export
+    if parts.scheme == "nbd" and parts.hostname == "127.0.0.1" and parts.port is not None:
+        return parts.port, export
+    raise ValueError(f"no NBD URI of ours: {uri}")
 
 
 def refuses_direct(stderr: str) -> bool:

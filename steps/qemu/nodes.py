@@ -41,15 +41,20 @@ def in_json(image: str | Nodes, *, direct: bool) -> str:
     return json.dumps({**node, "cache": {"direct": direct}})
 
 
-def served_in_json(at: str | int, export: str) -> str:
-    """As `in_json`, of an image that qemu-nbd serves on the same machine: `at` is its unix socket, or its
-    port of 127.0.0.1."""
+def served(at: str | int, export: str) -> dict[str, Any]:
+    """As one node, an image that qemu-nbd serves on the same machine: `at` is its unix socket, or its port of
+    127.0.0.1."""
     server = (
         {"type": "unix", "path": at}
         if isinstance(at, str)
         else {"type": "inet", "host": "127.0.0.1", "port": str(at)}
     )
-    return json.dumps({"driver": "nbd", "server": server, "export": export})
+    return {"driver": "nbd", "server": server, "export": export}
+
+
+def served_in_json(at: str | int, export: str) -> str:
+    """As `in_json`, of what `served` names."""
+    return json.dumps(served(at, export))
 
 
 def _node(images: Sequence[str], last: Format) -> dict[str, Any]:

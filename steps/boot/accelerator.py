@@ -1,0 +1,133 @@
+"""What runs a guest's instructions: KVM where it really does, else QEMU itself (TCG).
+
+That /dev/kvm opens proves nothing: on a rented machine it may be an emulation of one, under which no guest
+ever says a word (tried). So a boot sector of ours must print its line first, once a run and host.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import secrets
+from dataclasses import dataclass
+
+from runner.base.waiting import until
+from runner.events.check_results import Observation, good, met, noted
+from runner.hosts.host import Host
+from runner.step.context import Context
+from runner.step.tools import ToolMissing
+from steps.boot.last_words import last_words
+from steps.boot.sandbox import SANDBOX
+from steps.boot.seen import BootError
+from steps.qemu.system import QEMU_SYSTEM
+from steps.values.drill import Accelerator, AcceleratorChoice
+
+DEVICE = "/dev/kvm"
+
+TRIAL_TIMEOUT = 12.0
+"""Seconds for the boot sector's line: half a second with KVM on a quiet machine, and less than that under
+TCG."""
+
+TRANSLATED = 256
+"""MiB of translated code that TCG keeps at most; by itself it takes an eighth of the guest's memory, and up
+to 1 GiB. A Linux that boots fills less than 100."""
+
+_CODE = bytes.fromhex("31c0 8ed8 be167c fc ac 84c0 7406 baf803 ee ebf5 f4 ebfd")
+"""Prints the bytes behind it on COM1, up to a zero, and halts:
+``xor ax,ax; mov ds,ax; mov si,0x7c16; cld; 1: lodsb; test al,al; jz 2f; mov dx,0x3f8; out dx,al; jmp 1b;
+2: hlt; jmp 2b``"""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    accelerator: Accelerator
+    why: str
+    """Why it is not KVM, in words; empty where it is."""
+
+    @property
+    def argument(self) -> str:
+        """Of QEMU's -accel."""
+        return "kvm" if self.accelerator == "kvm" else f"tcg,tb-size={TRANSLATED}"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    found: str
+    """Why guests do not run with KVM there, in words; empty if they do."""
+    remedy: str = ""
+
+
+def choose(ctx: Context, host: Host, choice: AcceleratorChoice) -> Chosen:
+    """Raises BootError where KVM alone is wanted and does not work, ToolMissing, HostError, Interrupted."""
+    if choice == "tcg":
+        return Chosen("tcg", "the job says so")
+    trial = _tried(ctx, host)
+    if not trial.found:
+        return Chosen("kvm", "")
+    if choice == "kvm":
+        remedy = f"{trial.remedy}, " if trial.remedy else ""
+        raise BootError(
+            f"host {host.name} runs no guests with KVM: {trial.found}; {remedy}or set `accelerator: auto`"
+        )
+    return Chosen("tcg", trial.found)
+
+
+def observation(ctx: Context, host: Host) -> Observation:
+    """For a doctor: how drills would run on `host`, which has QEMU."""
+    subject, looked_at = f"host {host.name}", "KVM, for drills"
+    try:
+        trial = _tried(ctx, host)
+    except ToolMissing as missing:
+        return met(subject, looked_at, missing)
+    if not trial.found:
+        return good(subject, looked_at, "KVM runs guests")
+    slow = f"{trial.found}: drills run 10 to 50 times slower, under TCG"
+    return noted(subject, looked_at, slow, trial.remedy)
+
+
+def _tried(ctx: Context, host: Host) -> _Trial:
+    return ctx.once(("kvm", host.name), lambda: _try(ctx, host))
+
+
+def _try(ctx: Context, host: Host) -> _Trial:
+    QEMU_SYSTEM.require(ctx, host)
+    if host.run(("test", "-e", DEVICE), ok=(0, 1)).exit_code:
+        return _Trial(f"it has no {DEVICE}", "enable virtualization in its firmware or its hypervisor")
+    if host.run(("test", "-w", DEVICE), ok=(0, 1)).exit_code:
+        account = host.account
+        return _Trial(
+            f"user {account} may not open {DEVICE}", f"add it to group kvm: usermod -aG kvm {account}"
+        )
+    return _boot(ctx, host)
+
+
+def _boot(ctx: Context, host: Host) -> _Trial:
+    line = f"guest-{secrets.token_hex(8)}"
+    with host.tempdir() as directory:
+        sector = posixpath.join(directory, "sector")
+        host.write(sector, (_CODE + line.encode()).ljust(510, b"\0") + b"\x55\xaa")
+        child = host.popen(_trial_argv(sector))
+        try:
+            until(
+                lambda: line in child.stderr() or child.poll() is not None,
+                stop=ctx.stop,
+                timeout=TRIAL_TIMEOUT,
+            )
+        except TimeoutError:
+            return _Trial(f"{DEVICE} opens, but a guest printed nothing within {TRIAL_TIMEOUT:.0f} s")
+        finally:
+            child.stop()
+        if line in child.stderr():
+            return _Trial("")
+        return _Trial(f"QEMU cannot use {DEVICE} ({last_words(child) or 'it printed nothing'})")
+
+
+def _trial_argv(sector: str) -> tuple[str, ...]:
+    node = {"driver": "raw", "node-name": "sector", "file": {"driver": "file", "filename": sector}}
+    return (
+        *(QEMU_SYSTEM.program, "-nodefaults", "-no-user-config", "-display", "none", *SANDBOX),
+        *("-machine", "pc", "-accel", "kvm", "-cpu", "host", "-m", "32"),
+        *("-blockdev", json.dumps(node)),
+        *("-device", "ide-hd,drive=sector"),
+        *("-chardev", "stdio,id=said,signal=off", "-device", "isa-serial,chardev=said"),
+    )

@@ -1,0 +1,78 @@
+"""A network that ends at QEMU: what a guest sends reaches nothing, and what it is asked comes through ports
+of its host's loopback alone.
+
+With `restrict=on` QEMU's user networking answers DHCP and ARP, and throws all else away but the replies to
+connections that came through `hostfwd` (documented: qemu(1), -netdev user; libslirp, `restricted`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+from itertools import islice
+
+from steps.boot.seen import BootError
+from steps.values.machine import Machine
+
+_FORWARD = re.compile(
+    r"^\s*TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+[\d.]+\s+(\d+)\s", re.MULTILINE
+)
+"""A line of ``info usernet`` (QEMU 7.2)."""
+
+_OURS = IPv4Network("10.0.0.0/8")
+_OTHERS = IPv4Network("172.16.0.0/12")
+"""Where networks are taken from for cards whose address nobody said."""
+
+
+def arguments(machine: Machine, ports: Sequence[int], guest_address: str | None) -> Iterator[str]:
+    """Of QEMU: a back end ``net-<place>`` for each card. The first one has the guest's address, and `ports`
+    lead to it. Raises BootError for ports of a machine without a card, and for an address that cannot be had.
+    """
+    if ports and not machine.cards:
+        raise BootError(f"{machine.name} has no network adapter, so nothing can be expected of its ports")
+    guest = None if guest_address is None else _interface(guest_address)
+    free = _free_networks(guest)
+    for place in range(len(machine.cards)):
+        options = ["user", f"id=net-{place}", "restrict=on", "ipv6=off"]
+        options += _addresses(guest) if guest and place == 0 else _addresses(_leased(next(free)))
+        if place == 0:
+            # QEMU takes a port that is free and says which: `forwarded`.
+            options += [f"hostfwd=tcp:127.0.0.1:0-:{port}" for port in ports]
+        yield from ("-netdev", ",".join(options))
+
+
+def forwarded(usernet: str) -> Mapping[int, int]:
+    """Port of the guest → port of 127.0.0.1 on QEMU's host, from what ``info usernet`` says."""
+    return {int(there): int(here) for here, there in _FORWARD.findall(usernet)}
+
+
+def _interface(address: str) -> IPv4Interface:
+    try:
+        guest = IPv4Interface(address)
+    except ValueError as error:
+        raise BootError(f"{address} is no IPv4 address with its prefix, such as 192.0.2.10/24") from error
+    # QEMU and its name server have an address each beside the guest's.
+    if not 4 <= guest.network.prefixlen <= 29:
+        raise BootError(f"a network of /{guest.network.prefixlen} cannot be made: give a prefix from 4 to 29")
+    if guest.ip in (guest.network.network_address, guest.network.broadcast_address):
+        raise BootError(f"{address} is the address of a network, and no guest's")
+    return guest
+
+
+def _addresses(guest: IPv4Interface) -> Iterator[str]:
+    """DHCP gives away the guest's own, to which `hostfwd` then leads as well."""
+    others = (address for address in guest.network.hosts() if address != guest.ip)
+    host, names = islice(others, 2)
+    yield from (f"net={guest.network}", f"host={host}", f"dns={names}", f"dhcpstart={guest.ip}")
+
+
+def _leased(network: IPv4Network) -> IPv4Interface:
+    return IPv4Interface(f"{network.network_address + 15}/{network.prefixlen}")
+
+
+def _free_networks(guest: IPv4Interface | None) -> Iterator[IPv4Network]:
+    """Of its own for each card, and none that the guest has an address in: else its answers would leave by
+    another card."""
+    around = _OURS if guest is None or not guest.network.overlaps(_OURS) else _OTHERS
+    return islice(around.subnets(new_prefix=24), 2, None)
