@@ -1,4 +1,4 @@
-"""What the summary of a test run says besides what failed; a file system that fills up soon."""
+"""What the summary of a test run says besides what failed; a file system that fills up soon; a disk that boots."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.guests import small_linux
+from tests.guests.debian_packages import NotToBeHad
 
 
 @pytest.hookimpl(trylast=True)
@@ -36,3 +39,12 @@ def small(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
     yield path
     subprocess.run(["umount", "--lazy", str(path)], check=True, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def linux_disk() -> Path:
+    """Of the small Linux, shared by all: copy it (`small_linux.copied`) before you change it."""
+    try:
+        return small_linux.disk()
+    except NotToBeHad as why:
+        pytest.skip(f"no small Linux can be made here: {why}")
