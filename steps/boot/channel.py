@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 from runner.base.units import KiB
@@ -28,6 +29,12 @@ class Channel:
             pass  # TCP: what is read and sent says how it went
         except OSError:
             self.ended = True
+
+    def wait(self, seconds: float) -> None:
+        """Until something has come, or the other end closed it; no longer than that."""
+        came = select.poll()
+        came.register(self._socket, select.POLLIN)
+        came.poll(1000 * seconds)
 
     def read(self, limit: int) -> bytes:
         """What has come, at most `limit` bytes of it; the rest waits, and so does who wrote it once the

@@ -33,9 +33,11 @@ _TEXT_LENGTH = 32 * KiB
 """Linux scrolls by moving where the screen begins in it."""
 
 _COLUMNS = 80
-_TEXT_WIDTHS = (720, 640)
+_EITHER = 640
+_TEXT_WIDTHS = (720, _EITHER)
 _TEXT_HEIGHTS = (400, 350)
-"""Of a VGA's text modes, in pixels: its characters are 9 or 8 wide, 16 or 14 high."""
+"""Of a VGA's text modes, in pixels: its characters are 9 or 8 wide, 16 or 14 high.
+QEMU shows mode 13h as 640 to 400 as well; nothing is where the text would be then (tried with 7.2)."""
 
 
 class Screen:
@@ -81,28 +83,26 @@ class Screen:
 
     def _look(self) -> bool:
         """Whether it is otherwise than before."""
-        before = self.picture
+        before, cells = self.picture, self._cells
         self.picture = self._screendump("png")
-        if self.is_text:
-            return self._look_at_text()
-        self.lines, self._cells = None, b""
+        width, height = size(self.picture)
+        self._cells = self._text() if width in _TEXT_WIDTHS and height in _TEXT_HEIGHTS else b""
+        if width == _EITHER and not self._cells.strip(b"\0 \xff"):
+            self._cells = b""
+        self.lines = _lines(self._cells) if self._cells else None
+        if self._cells:
+            self._pixels, self._looks_stopped = None, 0
+            return cells != self._cells
         if before == self.picture and self._pixels is not None:
             self._looks_stopped += bool(self._looks_stopped)
             return False
+        return self._look_at_pixels()
+
+    def _look_at_pixels(self) -> bool:
         last, self._pixels = self._pixels, pixels(self._screendump("ppm"))
         stopped = self._pixels is not None and stop_screen.is_one(self._pixels)
         self._looks_stopped = self._looks_stopped + 1 if stopped else 0
         return last is None or self._pixels is None or changed(last, self._pixels) > STILL
-
-    def _look_at_text(self) -> bool:
-        before, self._pixels, self._looks_stopped = self._cells, None, 0
-        self._cells = self._fetch("text", "pmemsave", val=_TEXT, size=_TEXT_LENGTH)[::2]
-        lines = (
-            self._cells[at : at + _COLUMNS].decode("cp437").replace("\0", " ").rstrip()
-            for at in range(0, len(self._cells), _COLUMNS)
-        )
-        self.lines = tuple(line for line in lines if line)
-        return before != self._cells
 
     def kept(self) -> bytes | None:
         """The picture as it is now, or as it was at the last look where QEMU is gone: a PNG of at most KEPT
@@ -119,12 +119,9 @@ class Screen:
             picture = png(shown)
         return picture
 
-    @property
-    def is_text(self) -> bool:
-        if self.picture is None:
-            return False
-        width, height = size(self.picture)
-        return width in _TEXT_WIDTHS and height in _TEXT_HEIGHTS
+    def _text(self) -> bytes:
+        """Characters in code page 437, without their colours."""
+        return self._fetch("text", "pmemsave", val=_TEXT, size=_TEXT_LENGTH)[::2]
 
     def _screendump(self, kind: str) -> bytes:
         return self._fetch(kind, "screendump", format=kind)
@@ -137,3 +134,8 @@ class Screen:
             return host.read(path, limit=LARGEST)
         finally:
             host.remove(path)
+
+
+def _lines(cells: bytes) -> tuple[str, ...]:
+    lines = (cells[at : at + _COLUMNS].decode("cp437") for at in range(0, len(cells), _COLUMNS))
+    return tuple(line for each in lines if (line := each.replace("\0", " ").rstrip()))

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 
-from runner.base.units import KiB, MiB
+from runner.base.units import KiB
 
 HEAD = 256 * KiB
 """Bytes that are kept from the beginning: the firmware, the boot loader, how the kernel was started."""
 
 TAIL = 768 * KiB
 """Bytes that are kept from the end: what it said before the verdict."""
-
-AT_ONCE = 1 * MiB
-"""Bytes that are taken at one look. A real port at 115,200 baud says 6 KiB between two looks; a guest that
-floods waits meanwhile, which bounds what it costs us."""
 
 RECENT = 64 * KiB
 """Bytes that are kept as text: what is looked for is at the end, or in what came since the last look."""

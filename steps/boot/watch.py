@@ -13,12 +13,13 @@ from contextlib import ExitStack
 
 from pydantic import JsonValue
 
-from runner.base.errors import Interrupted, ending
+from runner.base.errors import Interrupted
 from runner.base.units import KiB
 from runner.step.context import Context
 from steps.boot import sentences
-from steps.boot.channel import Channel
 from steps.boot.expectations import WITHIN, Awaited, awaited
+from steps.boot.last_words import ended
+from steps.boot.listener import Listener
 from steps.boot.machine_events import Finding, MachineEvents
 from steps.boot.recognised import LOOKED_AT, Place, Said, panic, quoted, recognised
 from steps.boot.request import BootRequest
@@ -26,7 +27,7 @@ from steps.boot.resume import resume
 from steps.boot.running import Running
 from steps.boot.screen import Screen
 from steps.boot.seen import BootError, Seen
-from steps.boot.serial_log import AT_ONCE, PlainText, SerialLog
+from steps.boot.serial_log import PlainText, SerialLog
 
 TICK = 0.4
 """Seconds between two looks."""
@@ -51,12 +52,12 @@ class _Serial:
     """The guest's first serial port."""
 
     def __init__(self, address: str) -> None:
-        self.channel = Channel(address)
+        self.listener = Listener(address)
         self.log = SerialLog()
         self.text = PlainText()
 
     def look(self, now: float) -> None:
-        said = self.channel.read(AT_ONCE)
+        said = self.listener.take()
         self.log.add(said)
         self.text.add(said, now)
 
@@ -81,7 +82,7 @@ class _Watching:
     def __init__(self, ctx: Context, running: Running, request: BootRequest, closing: ExitStack) -> None:
         self._ctx, self._running, self._request = ctx, running, request
         self._serial = _Serial(running.serial)
-        closing.callback(self._serial.channel.close)
+        closing.callback(self._serial.listener.close)
         self._firmware = _Firmware(running)
         self._awaited = awaited(request.expect, running, self._serial.text)
         for one in self._awaited:
@@ -135,8 +136,8 @@ class _Watching:
     def _machine(self, now: float) -> Finding | None:
         found = self._events.add(self._running.monitor.events())
         if found is None:
-            if self._has_ended:
-                raise self._ended()
+            if self._running.child.poll() is not None:
+                raise ended(self._running.child)
             return None
         why = f"after {sentences.spoken(now)} {found.why}"
         if found.verdict == "failed":
@@ -146,15 +147,6 @@ class _Watching:
         ):
             why += f": {quoted(words)}"
         return Finding(found.verdict, why)
-
-    @property
-    def _has_ended(self) -> bool:
-        return self._running.child.poll() is not None
-
-    def _ended(self) -> BootError:
-        code = self._running.child.poll()
-        said = " / ".join(self._running.child.stderr().strip().splitlines()[-3:]) or "it said nothing"
-        return BootError(f"QEMU ended by itself with {ending(code or 0)}: {said}")
 
     def _failure(self, now: float) -> Finding | None:
         has_evidence = any(one.after is not None for one in self._awaited)

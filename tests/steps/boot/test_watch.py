@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
-from steps.boot.seen import Seen
 from steps.values.drill import Expectation
-from tests.guests.boot_sectors import Deed, disk, sector
-from tests.steps.boot.watched import waiting_guest, watched, with_disk
+from tests.guests.boot_sectors import disk
+from tests.steps.boot.watched import request, seen, watched
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86 is not installed")
-
-
-def seen(directory: Path, deed: Deed, text: str, *expect: Expectation) -> Seen:
-    path = disk(directory / "disk.raw", sector(deed, text))
-    with waiting_guest(directory, *with_disk(path)) as running:
-        return watched(directory, running, *expect)
 
 
 def login(within: float = 120) -> Expectation:
@@ -35,17 +27,14 @@ def test_it_passes_once_its_serial_port_says_what_was_expected(tmp_path):
 
 
 def test_a_disk_without_a_boot_sector_is_a_failure(tmp_path):
-    path = disk(tmp_path / "disk.raw", b"\0" * 512)
-    with waiting_guest(tmp_path, *with_disk(path)) as running:
-        found = watched(tmp_path, running, login())
+    found = watched(tmp_path, request(disk(tmp_path / "disk.raw", b"\0" * 512), login()))
     assert found.verdict == "failed"
     assert "the BIOS found nothing that boots: 'Boot failed: not a bootable disk', 'No bootable device.'" in found.why
     assert [one.seen for one in found.evidence] == [None]
 
 
 def test_a_machine_without_a_disk_is_a_failure(tmp_path):
-    with waiting_guest(tmp_path) as running:
-        found = watched(tmp_path, running, login())
+    found = watched(tmp_path, request(None, login()))
     assert found.verdict == "failed"
     assert found.why.endswith("'Boot failed: could not read the boot disk', 'No bootable device.'")
 

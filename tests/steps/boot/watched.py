@@ -1,155 +1,99 @@
-"""A real QEMU with a guest that waits, as `Running` has it, for what looks at machines."""
+"""Real guests in a real QEMU, for what watches them."""
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
-from pydantic import JsonValue
-from qemu.qmp import ConnectError, ExecInterruptedError, QMPError
-from qemu.qmp.legacy import QEMUMonitorProtocol
-
+from runner.base.units import MiB
 from runner.events.events import Event
 from runner.hosts.local import LocalHost
 from runner.step.context import Context, Run
 from steps.boot.request import BootRequest
-from steps.boot.running import MonitorEvent, Running
-from steps.boot.seen import BootError, Seen
+from steps.boot.running import Running
+from steps.boot.seen import Seen
+from steps.boot.start import start
 from steps.boot.watch import watch
 from steps.values.drill import Expectation, MachineLimits
-from steps.values.machine import Machine
-from tests.eventually import eventually
+from steps.values.machine import Machine, MachineCard, MachineDisk
+from tests.guests.boot_sectors import Deed, disk, sector
 
-MACHINE = Machine(name="pgtest1", uuid="", guest="", firmware="bios", memory=64 << 20, cpus=1, disks=(), cards=())
+KEY = 2000
 
 
-@dataclass
-class PlainMonitor:
-    """Of one QEMU, as plainly as can be."""
+def machine(*disks: MachineDisk, memory: int = 64 * MiB, cards: int = 0) -> Machine:
+    return Machine(
+        name="pgtest1",
+        uuid="",
+        guest="",
+        firmware="bios",
+        memory=memory,
+        cpus=1,
+        disks=disks,
+        cards=tuple(
+            MachineCard(key=4000 + place, label="Network adapter", model="vmxnet3", mac=f"00:50:56:00:00:{place:02x}")
+            for place in range(cards)
+        ),
+    )
 
-    protocol: QEMUMonitorProtocol
-    asked: list[str] = field(default_factory=list)
 
-    def execute(self, command: str, **arguments: JsonValue) -> JsonValue:
-        self.asked.append(command)
-        try:
-            return self.protocol.cmd(command, **arguments)  # type: ignore[return-value]
-        except (QMPError, ConnectError, ExecInterruptedError, EOFError, OSError) as error:
-            raise BootError(f"QEMU refuses {command}: {error}") from error
+def boot_disk(capacity: int) -> MachineDisk:
+    return MachineDisk(key=KEY, label="Hard disk 1", capacity=capacity, controller="pvscsi", bus=0, unit=0, boot=0)
 
-    def events(self) -> tuple[MonitorEvent, ...]:
-        try:
-            found = self.protocol.get_events()
-        except (QMPError, EOFError, OSError):
-            found = []
-        return tuple(MonitorEvent(one["event"], one.get("data", {})) for one in found)
+
+def request(of: str | Path | None, *expect: Expectation, overlay: int = 64 * MiB, **more: Any) -> BootRequest:
+    """Of a machine with one disk: the raw file or the export `of`; without it, one with none."""
+    size = Path(of).stat().st_size if isinstance(of, Path) else 8 * MiB
+    return BootRequest(
+        machine=machine(*(() if of is None else (boot_disk(size),)), **more),
+        disks={} if of is None else {KEY: str(of)},
+        expect=expect,
+        limits=MachineLimits(overlay=overlay),
+        accelerator="tcg",
+    )
 
 
 @contextmanager
-def waiting_guest(
-    directory: Path, *arguments: str, ports: Sequence[int] = (), agent: bool = False
-) -> Iterator[Running]:
-    """QEMU with a VGA card, a serial port, SeaBIOS's debug port and `arguments`; paused."""
-    host = LocalHost("here")
-    with host.tempdir() as scratch:
-        sockets = [f"{scratch}/{name}" for name in ("qmp", "serial")]
-        forwarded = {port: _free_port() for port in ports}
-        argv = [
-            "qemu-system-x86_64",
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-accel",
-            "tcg",
-            "-S",
-            "-boot",
-            "strict=on",
-        ]
-        argv += ["-m", "64", "-vga", "vmware", "-action", "reboot=reset,shutdown=pause,panic=pause"]
-        argv += ["-chardev", f"socket,id=serial,path={sockets[1]},server=on,wait=off", "-serial", "chardev:serial"]
-        argv += ["-chardev", "ringbuf,id=firmware-log,size=65536"]
-        argv += [
-            "-device",
-            "isa-debugcon,iobase=0x402,chardev=firmware-log",
-            "-qmp",
-            f"unix:{sockets[0]},server=on,wait=off",
-        ]
-        if ports:
-            hosts = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{port}" for port, here in forwarded.items())
-            argv += ["-netdev", f"user,id=net-0,restrict=on{hosts}", "-device", "e1000,netdev=net-0,romfile="]
-        if agent:
-            sockets.append(f"{scratch}/agent")
-            argv += [
-                "-chardev",
-                f"socket,id=agent,path={scratch}/agent,server=on,wait=off",
-                "-device",
-                "virtio-serial-pci",
-            ]
-            argv += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"]
-        child = host.popen((*argv, *arguments))
-        try:
-            assert eventually(lambda: all(Path(one).exists() for one in sockets), 60), child.stderr()
-            protocol = QEMUMonitorProtocol(sockets[0])
-            protocol.connect()
-            try:
-                yield Running(
-                    host=host,
-                    directory=scratch,
-                    child=child,
-                    monitor=PlainMonitor(protocol),
-                    serial=sockets[1],
-                    agent=f"{scratch}/agent" if agent else None,
-                    ports={port: f"127.0.0.1:{here}" for port, here in forwarded.items()},
-                    accelerator="tcg",
-                    accelerator_why="a test",
-                    firmware="BIOS (SeaBIOS)",
-                    qemu="7.2",
-                    firmware_log="firmware-log",
-                )
-            finally:
-                protocol.close()
-        finally:
-            child.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def with_disk(path: Path) -> tuple[str, ...]:
-    """The BIOS boots from it; nothing is written."""
-    return (
-        *("-blockdev", f"driver=raw,node-name=disk-2000,read-only=off,file.driver=file,file.filename={path}"),
-        *("-device", "ide-hd,drive=disk-2000,bootindex=0,rerror=stop,werror=stop"),
-    )
-
-
-def context(scratch: Path, heard: list[Event] | None = None, stop: threading.Event | None = None) -> Context:
-    def nothing(*_: object) -> None:
+def context(scratch: Path, heard: list[Event] | None = None, stop: threading.Event | None = None) -> Iterator[Context]:
+    def nothing(*_: object) -> Any:
         raise AssertionError("not asked for by what is tested")
 
-    return Context(
-        run=Run("20261130T170000Z-3f9a0c1e", "test", "digest", None),
-        node="drill",
-        emit=(heard if heard is not None else []).append,
-        host=nothing,  # type: ignore[arg-type]
-        section=nothing,
-        shared=nothing,
-        scratch=scratch,
-        stop=stop or threading.Event(),
-        unwind=tuple,
-    )
+    known: dict[object, Any] = {}
+    with ExitStack() as closing:
+
+        def shared(key: object, factory: Any) -> Any:
+            if key not in known:
+                known[key] = closing.enter_context(factory())
+            return known[key]
+
+        yield Context(
+            run=Run("20261130T170000Z-3f9a0c1e", "test", "digest", None),
+            node="drill",
+            emit=(heard if heard is not None else []).append,
+            host=nothing,
+            section=nothing,
+            shared=shared,
+            scratch=scratch,
+            stop=stop or threading.Event(),
+            unwind=tuple,
+        )
 
 
-def request(*expect: Expectation, overlay: int = 64 << 20) -> BootRequest:
-    return BootRequest(machine=MACHINE, disks={}, expect=expect, limits=MachineLimits(overlay=overlay))
+@contextmanager
+def waiting(scratch: Path, what: BootRequest) -> Iterator[tuple[Context, Running]]:
+    """The guest, not yet let go."""
+    with context(scratch) as ctx, start(ctx, LocalHost("here"), what) as running:
+        yield ctx, running
 
 
-def watched(directory: Path, running: Running, *expect: Expectation) -> Seen:
-    return watch(context(directory), running, request(*expect))
+def watched(scratch: Path, what: BootRequest) -> Seen:
+    with waiting(scratch, what) as (ctx, running):
+        return watch(ctx, running, what)
+
+
+def seen(scratch: Path, deed: Deed, text: str, *expect: Expectation, **more: Any) -> Seen:
+    """What comes of a boot sector."""
+    return watched(scratch, request(disk(scratch / "disk.raw", sector(deed, text)), *expect, **more))
