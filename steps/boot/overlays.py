@@ -2,7 +2,7 @@
 
 Each is a qcow2 image in a sparse file of a fixed size, and QEMU sees of that file what `size` of its raw
 driver says. A write beyond it gets ENOSPC, and the machine stops: `BLOCK_IO_ERROR` with `nospace` (tried with
-7.2, to the byte). Of NVMe, which has no such stop, the guest is told; its `failed_wr_operations` count.
+7.2, to the byte). NVMe has no such stop: `steps.boot.nvme_errors`.
 """
 
 from __future__ import annotations
@@ -73,14 +73,19 @@ def arguments(
 ) -> Iterator[str]:
     """Of QEMU: a node ``disk-<key>`` for each disk. `sources` as `steps.boot.request.BootRequest.disks`."""
     for disk in machine.disks:
-        node = _node(disk, _path(directory, disk), sizes[disk.key], sources[disk.key])
-        yield from ("-blockdev", json.dumps(node))
+        told = _overlay(disk, _path(directory, disk), sizes[disk.key], sources[disk.key])
+        yield from ("-blockdev", json.dumps(told))
 
 
-def _node(disk: MachineDisk, path: str, size: int, source: str) -> dict[str, Any]:
+def node(disk: MachineDisk) -> str:
+    """Its name in QEMU's block graph."""
+    return f"disk-{disk.key}"
+
+
+def _overlay(disk: MachineDisk, path: str, size: int, source: str) -> dict[str, Any]:
     return {
         "driver": "qcow2",
-        "node-name": f"disk-{disk.key}",
+        "node-name": node(disk),
         # Nobody needs it after a crash of the host.
         "cache": {"direct": False, "no-flush": True},
         "file": {"driver": "raw", "size": size, "file": {"driver": "file", "filename": path}},

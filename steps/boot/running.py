@@ -55,5 +55,5 @@ class Running:
     firmware_log: str
     """The character device (a ring of 64 KiB, read by QMP's `ringbuf-read`) that has what SeaBIOS said of
     itself last: its debug port, 0x402, which a guest may write to as well. Empty for OVMF, which says nothing
-    there. No socket: QEMU waits for whoever reads one of a debug port, and answers nothing else until
+    there. No socket: QEMU waits for the reader of one at a debug port, and answers nothing else until
     then (tried with 7.2)."""

@@ -20,8 +20,9 @@ from steps.boot.accelerator import Chosen
 from steps.boot.firmware import Firmware
 from steps.boot.last_words import ended
 from steps.boot.monitor import QemuMonitor, connected
+from steps.boot.nvme_errors import NvmeErrors
 from steps.boot.request import BootRequest
-from steps.boot.running import Running
+from steps.boot.running import Monitor, Running
 from steps.boot.sandbox import SANDBOX
 from steps.boot.seen import BootError
 from steps.machine.hardware import hardware
@@ -99,7 +100,7 @@ def _run(ctx: Context, host: Host, plan: _Plan, closing: ExitStack) -> Running:
         host=host,
         directory=plan.directory,
         child=child,
-        monitor=monitor,
+        monitor=_telling(plan, monitor),
         serial=said[0],
         agent=said[1] if plan.agent else None,
         ports=_ports(host, plan, monitor, closing),
@@ -152,6 +153,12 @@ def _check_accelerator(host: Host, chosen: Chosen, monitor: QemuMonitor) -> None
     if enabled != (chosen.accelerator == "kvm"):
         used = "with KVM" if enabled else "without KVM"
         raise BootError(f"QEMU on {host.name} was to use {chosen.accelerator}, and runs {used}")
+
+
+def _telling(plan: _Plan, monitor: QemuMonitor) -> Monitor:
+    disks = [disk for disk in plan.request.machine.disks if disk.controller == "nvme"]
+    sizes = {overlays.node(disk): plan.overlays[disk.key] for disk in disks}
+    return NvmeErrors(monitor, sizes) if sizes else monitor
 
 
 def _ports(host: Host, plan: _Plan, monitor: QemuMonitor, closing: ExitStack) -> Mapping[int, str]:
