@@ -31,11 +31,11 @@ def arguments(machine: Machine, ports: Sequence[int], guest_address: str | None)
     """
     if ports and not machine.cards:
         raise BootError(f"{machine.name} has no network adapter, so nothing can be expected of its ports")
-    guest = None if guest_address is None else _interface(guest_address)
-    free = _free_networks(guest)
+    said = None if guest_address is None else _interface(guest_address)
+    free = _free_networks(said)
     for place in range(len(machine.cards)):
         options = ["user", f"id=net-{place}", "restrict=on", "ipv6=off"]
-        options += _addresses(guest) if guest and place == 0 else _addresses(_leased(next(free)))
+        options += _around(said) if said and place == 0 else _leased(next(free))
         if place == 0:
             # QEMU takes a port that is free and says which: `forwarded`.
             options += [f"hostfwd=tcp:127.0.0.1:0-:{port}" for port in ports]
@@ -60,15 +60,17 @@ def _interface(address: str) -> IPv4Interface:
     return guest
 
 
-def _addresses(guest: IPv4Interface) -> Iterator[str]:
-    """DHCP gives away the guest's own, to which `hostfwd` then leads as well."""
+def _around(guest: IPv4Interface) -> Iterator[str]:
+    """A guest that asks DHCP gets the same address, and `hostfwd` leads to it."""
     others = (address for address in guest.network.hosts() if address != guest.ip)
     host, names = islice(others, 2)
     yield from (f"net={guest.network}", f"host={host}", f"dns={names}", f"dhcpstart={guest.ip}")
 
 
-def _leased(network: IPv4Network) -> IPv4Interface:
-    return IPv4Interface(f"{network.network_address + 15}/{network.prefixlen}")
+def _leased(network: IPv4Network) -> Iterator[str]:
+    """As QEMU's own addresses are."""
+    host, names, first = (network.network_address + number for number in (2, 3, 15))
+    yield from (f"net={network}", f"host={host}", f"dns={names}", f"dhcpstart={first}")
 
 
 def _free_networks(guest: IPv4Interface | None) -> Iterator[IPv4Network]:
