@@ -21,3 +21,6 @@ class BootRequest:
     accelerator: AcceleratorChoice = "auto"
     guest_address: str | None = None
     """The guest's own static address with its prefix, ``192.0.2.10/24``; None: it asks DHCP."""
+    within: float | None = None
+    """How long it is watched where nothing is expected, in seconds; None: as long as the accelerator asks
+    for."""

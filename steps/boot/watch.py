@@ -87,7 +87,8 @@ class _Watching:
         self._awaited = awaited(request.expect, running, self._serial.text)
         for one in self._awaited:
             closing.callback(one.source.close)
-        self._until = max((one.within for one in self._awaited), default=WITHIN[running.accelerator])
+        without = WITHIN[running.accelerator] if request.within is None else request.within
+        self._until = max((one.within for one in self._awaited), default=without)
         self._screen = Screen(running)
         self._events = MachineEvents(request.limits.overlay)
         self._began = time.monotonic()

@@ -28,6 +28,7 @@ def test_the_steps_of_a_backup_and_a_restore_name_what_they_run() -> None:
         "nbdkit with its curl plugin",
         "qemu-img",
         "qemu-nbd",
+        "qemu-system-x86_64",
     ]
 
 

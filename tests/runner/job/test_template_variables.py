@@ -27,7 +27,8 @@ vcenters: {prod: {server: v, username: u, password: {env: P}, tls: {ca: ca.pem}}
 repositories: {main: {host: hub, path: /backup}}
 """
 ALL = {
-    "backup": "{vm: db, vcenter: prod, repository: main, retention: {keep-last: 3}}",
+    "backup": "{vm: db, vcenter: prod, repository: main, retention: {keep-last: 3}, drill: {every: 7d}}",
+    "drill": "{repository: main, point: db/2026}",
     "prune": "{repository: main, retention: {keep-last: 3}}",
     "restore": "{repository: main, point: db/2026, directory: /restore}",
     "restore-vm": "{repository: main, point: db/2026, vcenter: prod, networks: {a: b}, datastores: {2000: ssd1}}",
@@ -100,6 +101,12 @@ def test_defaults_are_of_their_types(template: str) -> None:
                      "not 'trie'", id="a word"),
         pytest.param("backup", "vm: db", "vm: db, quiece: try", "job.yaml:4:16: the template 'backup' has no variable 'quiece'; did "
                      "you mean 'quiesce'?", id="a name"),
+        pytest.param("backup", "every: 7d", "evry: 7d", "job.yaml:4:84: vars.drill: unknown key 'evry'; did you mean 'every'?",
+                     id="a name inside"),
+        pytest.param("backup", "every: 7d", "expect: [{port: 22}]", "job.yaml:4:93: vars.drill: expect[0] is wrong: write port and banner "
+                     "together", id="half of what is expected"),
+        pytest.param("backup", "every: 7d", "host: hab", "job.yaml:4:83: step drill: policy.host: there is no host named 'hab'; did you "
+                     "mean 'hub'?", id="a host that the job does not have"),
         pytest.param("prune", "repository: main", "repository: main, vms: db", "job.yaml:4:31: vars.vms should be a list", id="a list"),
         pytest.param("restore", "point: db/2026", "point: 2026", "job.yaml:4:33: vars.point should be text, and this is a number: put "
                      "it in quotes", id="a number"),

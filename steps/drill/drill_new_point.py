@@ -1,0 +1,145 @@
+"""drill-new-point: the point that a backup has just made is drilled, where that is due again."""
+
+from __future__ import annotations
+
+import posixpath
+from datetime import UTC, datetime
+
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.model import JobModel, Model
+from runner.base.units import human_seconds
+from runner.events.check_results import Observation
+from runner.events.step_report import Statement, StepReport
+from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
+from runner.step.setting import Setting
+from runner.step.step import Empty, Lifetime, Step
+from steps.drill import drilling, planning, words
+from steps.points import stored
+from steps.qemu.system import QEMU_SYSTEM
+from steps.repository import layout, reader
+from steps.repository.section import locate
+from steps.values.drill import Drilled, DrillPolicy
+from steps.values.planned_drill import PlannedDrill
+from steps.values.published import Published
+
+
+class DrillNewPointIn(JobModel):
+    point: Published
+    """The point"""
+    policy: DrillPolicy
+    """When it is drilled, and how"""
+
+
+class NewPointDrilled(Model):
+    point: str
+    """VM/POINT"""
+    drilled: Drilled | None = None
+    """What came of it; None: it was not drilled"""
+    skipped: str = ""
+    """Why it was not to be, in a sentence without a full stop"""
+    trouble: str = ""
+    """What kept it from being drilled, in a sentence without a full stop"""
+
+
+class DrillNewPoint(Step[DrillNewPointIn, Empty, NewPointDrilled]):
+    """Drills the point that a backup has just made, unless a point of its VM passed a drill lately. It is the
+    end of a backup that is good already: a drill that fails, that is undecided or that cannot be made is a
+    warning, and the run is no less done."""
+
+    name = "drill-new-point"
+    lifetime = Lifetime.KEEP
+    In = DrillNewPointIn
+    Out = NewPointDrilled
+    makes = ("drills",)
+    tools = (QEMU_SYSTEM,)
+    example = (
+        'uses: drill-new-point, with: {point: "${{ publish }}", policy: {every: 7d, expect: [{serial: '
+        '"login:"}]}}, needs: [cleanup], when: always'
+    )
+    errors = ("none: what keeps it from its work is a warning",)
+
+    def check(
+        self, ctx: Context, inputs: DrillNewPointIn, recorded: NewPointDrilled | None
+    ) -> NewPointDrilled | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: DrillNewPointIn, live: Empty) -> NewPointDrilled:
+        point = f"{layout.slug_of(posixpath.dirname(inputs.point.path))}/{inputs.point.point}"
+        if ctx.stop.is_set():
+            return NewPointDrilled(point=point, skipped="the run was told to stop")
+        try:
+            if skipped := _not_due(ctx, inputs):
+                return NewPointDrilled(point=point, skipped=skipped)
+            drilled = _drill(ctx, inputs)
+        except Interrupted:
+            return NewPointDrilled(point=point, skipped="the run was told to stop")
+        except SendenseError as error:
+            ctx.warn(f"{point} was not drilled: {error.message}")
+            return NewPointDrilled(point=point, trouble=error.message)
+        if (alarm := words.alarm(drilled)) is not None:
+            ctx.warn(alarm.text)
+        return NewPointDrilled(point=point, drilled=drilled)
+
+    def preflight(
+        self, ctx: Context | None, known: Known[DrillNewPointIn, NewPointDrilled]
+    ) -> Preflight[NewPointDrilled]:
+        policy = known.told.get("policy")
+        if not isinstance(policy, DrillPolicy):
+            return Preflight()
+        due = f"when none passed for {human_seconds(policy.every)}" if policy.every else "each new point"
+        settings = (Setting(name="drill", text=due), *words.expected(words.options(policy)))
+        if ctx is None or policy.host is None or known.out is not None:
+            return Preflight(settings=settings)
+        return Preflight(
+            settings=settings, observations=(_only_noted(QEMU_SYSTEM.observe(ctx, ctx.host(policy.host))),)
+        )
+
+    def report(self, out: NewPointDrilled) -> StepReport:
+        if out.drilled is not None:
+            found = words.report(out.drilled)
+            noted = () if found.alarm is None else (Statement(about="noted", text=f"{found.alarm.text}."),)
+            return found.model_copy(update={"alarm": None, "statements": (*found.statements, *noted)})
+        if out.skipped:
+            return StepReport(statements=(Statement(about="how", text=f"Not drilled: {out.skipped}."),))
+        text = f"{out.point} was not drilled: {out.trouble}."
+        return StepReport(statements=(Statement(about="noted", text=text),))
+
+
+def _not_due(ctx: Context, inputs: DrillNewPointIn) -> str:
+    """Why it is not to be drilled; empty where it is. Raises what keeps the VM's points from being read."""
+    host = ctx.host(inputs.point.host)
+    vm = reader.read(host, posixpath.dirname(inputs.point.path))
+    passed = [
+        (entry.marks.drilled.passed_at, entry.point)
+        for entry in vm.entries
+        if entry.marks.drilled is not None and entry.marks.drilled.passed_at is not None
+    ]
+    if not passed:
+        return ""
+    at, point = max(passed)
+    age = (datetime.now(UTC) - at).total_seconds()
+    if age >= inputs.policy.every:
+        return ""
+    every = human_seconds(inputs.policy.every)
+    return f"{point} passed a drill {human_seconds(age)} ago, which is asked for every {every}"
+
+
+def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
+    """That it could not be made is recorded with the point too. Raises what kept it from that."""
+    host, root = locate(ctx, inputs.point.repository)
+    planned: PlannedDrill | None = None
+    try:
+        point = stored.read(host, root, inputs.point.path)
+        planned = planning.plan(ctx, point, inputs.policy)
+        return drilling.drill(ctx, planned)
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        drilling.not_made(ctx, planned, host, inputs.point.path, error)
+        raise
+
+
+def _only_noted(found: Observation) -> Observation:
+    """A backup begins without what only its drill needs."""
+    return found.model_copy(update={"state": "noted"}) if found.state == "wrong" else found

@@ -1,0 +1,139 @@
+"""A drill that was planned, carried out: the point's disks are served for reading only, its machine is booted
+and watched, and what was seen is recorded with the point."""
+
+from __future__ import annotations
+
+import posixpath
+from datetime import UTC, datetime
+
+from runner.base.errors import SendenseError
+from runner.base.units import MiB
+from runner.hosts.host import Host
+from runner.step.context import Context
+from steps.boot.boot import boot
+from steps.boot.request import BootRequest
+from steps.boot.seen import Seen
+from steps.drill import keeping
+from steps.nbd.image_server import serve
+from steps.repository import verification_records
+from steps.repository.verification_records import Drill
+from steps.values.drill import Drilled, Evidence
+from steps.values.planned_drill import PlannedDrill
+from steps.values.stored_point import StoredDisk
+
+CONNECTIONS = 2
+"""ssh processes for each disk that is read on another machine than it is on: a guest reads little at a
+time."""
+
+
+BESIDES = 256 * MiB
+"""Memory that QEMU takes beside the guest's, for its devices and its translated code (assumed; a Linux with
+128 MiB took 259 under TCG)."""
+
+
+def drill(ctx: Context, planned: PlannedDrill) -> Drilled:
+    """Raises BootError where it could not be booted or watched, NoMemoryError, NoRoomError, and what `serve`
+    does, all of which record nothing; PointGoneError."""
+    with ctx.taking(planned.host, **takes(planned)), ctx.scope():
+        begun = datetime.now(UTC)
+        seen = boot(ctx, ctx.host(planned.host), _request(ctx, planned))
+    here = None if seen.picture is None else ctx.picture(seen.picture)
+    found = _record(ctx, planned, begun, seen)
+    kept = keeping.keep(_repository_host(ctx, planned), planned.point.path, found, seen.picture, seen.serial)
+    return told(planned, kept, here)
+
+
+def takes(planned: PlannedDrill) -> dict[str, int]:
+    """Bytes of its host's memory and disk, as `Context.taking` and `Context.shortfall` count them."""
+    return {"memory": planned.machine.memory + BESIDES, "disk": planned.limits.overlay}
+
+
+def not_made(
+    ctx: Context, planned: PlannedDrill | None, host: Host, point: str, error: SendenseError
+) -> None:
+    """Records that the point in the directory `point` was to be drilled, and what kept it from that."""
+    record = Drill(
+        at=datetime.now(UTC),
+        verdict="undecided",
+        why=error.message,
+        host="" if planned is None else planned.host,
+        accelerator=None,
+        run=ctx.run.id,
+    )
+    keeping.keep(host, point, record, None, b"")
+
+
+def finished(ctx: Context, planned: PlannedDrill) -> Drilled | None:
+    """What came of a drill of this very run, which was killed before it could say so."""
+    known = verification_records.drill(_repository_host(ctx, planned), planned.point.path)
+    return None if known is None or known.run != ctx.run.id else told(planned, known, None)
+
+
+def told(planned: PlannedDrill, record: Drill, picture_here: str | None) -> Drilled:
+    """What the record says."""
+
+    def beside(name: str | None) -> str | None:
+        return None if name is None else posixpath.join(planned.point.path, name)
+
+    return Drilled(
+        source=planned.source,
+        path=planned.point.path,
+        repository_host=planned.point.host,
+        host=record.host,
+        verdict=record.verdict,
+        why=record.why,
+        evidence=tuple(Evidence(**one.model_dump()) for one in record.evidence),
+        accelerator=record.accelerator,
+        accelerator_why=record.accelerator_why,
+        firmware=record.firmware,
+        qemu=record.qemu,
+        seconds=record.seconds,
+        written=record.written,
+        changes=record.changes,
+        picture=beside(record.picture),
+        serial_log=beside(record.serial_log),
+        picture_here=picture_here,
+    )
+
+
+def _repository_host(ctx: Context, planned: PlannedDrill) -> Host:
+    return ctx.host(planned.point.host)
+
+
+def _request(ctx: Context, planned: PlannedDrill) -> BootRequest:
+    wanted = {disk.key for disk in planned.machine.disks}
+    return BootRequest(
+        machine=planned.machine,
+        disks={disk.key: _readable(ctx, planned, disk) for disk in planned.point.disks if disk.key in wanted},
+        expect=planned.expect,
+        limits=planned.limits,
+        accelerator=planned.accelerator,
+        guest_address=planned.guest_address,
+        within=planned.within,
+    )
+
+
+def _readable(ctx: Context, planned: PlannedDrill, disk: StoredDisk) -> str:
+    """Its NBD URI on the host that boots it, good until `ctx` ends."""
+    served = serve(ctx, _repository_host(ctx, planned), disk.image, "read-only", CONNECTIONS)
+    if planned.host == planned.point.host:
+        return served.there
+    return served.uris[0]
+
+
+def _record(ctx: Context, planned: PlannedDrill, begun: datetime, seen: Seen) -> Drill:
+    return Drill(
+        at=begun,
+        verdict=seen.verdict,
+        why=seen.why,
+        evidence=tuple(verification_records.Seen(**one.model_dump()) for one in seen.evidence),
+        host=planned.host,
+        accelerator=seen.accelerator,
+        accelerator_why=seen.accelerator_why,
+        firmware=seen.firmware,
+        qemu=seen.qemu,
+        seconds=seen.seconds,
+        written=seen.written,
+        changes=tuple(change.sentence for change in planned.machine.changes if change.kind != "kept"),
+        run=ctx.run.id,
+    )

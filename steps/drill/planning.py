@@ -1,0 +1,79 @@
+"""How a point is to be booted, decided by looking at what was saved with it and at the hosts."""
+
+from __future__ import annotations
+
+import posixpath
+
+from runner.base.errors import StateError
+from runner.hosts.host import Host
+from runner.step.context import Context
+from runner.step.tools import ToolMissing
+from steps.boot import ovmf
+from steps.boot.ovmf import OvmfMissing
+from steps.machine.decision import decide
+from steps.machine.disks import DiskToBoot
+from steps.qemu.system import QEMU_SYSTEM
+from steps.repository import layout, manifest, verification_records
+from steps.saved_vm import file
+from steps.values.drill import DrillOptions
+from steps.values.machine import Firmware
+from steps.values.planned_drill import PlannedDrill
+from steps.values.stored_point import StoredPoint
+
+LOCAL = "local"
+"""The job's word for this machine."""
+
+INSTEAD = "its disks can be served (`sendense serve`) and restored as files, but it cannot be drilled"
+
+
+def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDrill:
+    """Raises StateError for a saved configuration that is missing or damaged and for a damaged record of an
+    earlier drill, ToolMissing and OvmfMissing where no host can boot it, HostError."""
+    there = ctx.host(point.host)
+    made = manifest.read(there, point.path)
+    if made is None:
+        raise StateError(f"{point.path} on {there.name} has no manifest any longer: it is being deleted")
+    # Not only when this drill is to be recorded, after twenty minutes.
+    verification_records.drill(there, point.path)
+    saved = file.read(there, posixpath.join(point.path, layout.VM_FILES, made.config), INSTEAD)
+    disks = [DiskToBoot(disk.key, disk.label, disk.capacity) for disk in point.disks]
+    machine = decide(saved, disks, options.limits)
+    host, why = _host(ctx, options.host, point.host, machine.firmware)
+    return PlannedDrill(
+        source=f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}",
+        point=point,
+        machine=machine,
+        host=host,
+        host_why=why,
+        expect=options.expected,
+        within=options.within,
+        limits=options.limits,
+        accelerator=options.accelerator,
+        guest_address=options.guest_address,
+    )
+
+
+def _host(ctx: Context, told: str | None, repository_host: str, firmware: Firmware) -> tuple[str, str]:
+    """Where it is booted, and why there."""
+    if told is not None:
+        _require(ctx, ctx.host(told), firmware)
+        return told, ""
+    try:
+        _require(ctx, ctx.host(repository_host), firmware)
+        return repository_host, "the repository is there"
+    except (ToolMissing, OvmfMissing) as missing:
+        if ctx.host(repository_host).local:
+            raise
+        try:
+            _require(ctx, ctx.host(LOCAL), firmware)
+        except (ToolMissing, OvmfMissing) as here:
+            here.add(f"nor can the repository host boot it: {missing.message}")
+            raise
+        return LOCAL, missing.message
+
+
+def _require(ctx: Context, host: Host, firmware: Firmware) -> None:
+    """Raises ToolMissing, OvmfMissing."""
+    QEMU_SYSTEM.require(ctx, host)
+    if firmware != "bios":
+        ovmf.find(ctx, host, firmware)
