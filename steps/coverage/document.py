@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runner.base.model import Model
+from steps.repository.verification_records import Verdict
 
 UNCOVERED = 6
 """The exit code where a VM is unprotected, or its newest good point too old."""
@@ -41,6 +42,22 @@ WORDS: dict[State, str] = {
 }
 
 
+class VmDrilled(Model):
+    """The newest drill of any of its points."""
+
+    verdict: Verdict
+    why: str
+    """In a sentence, without a full stop."""
+    at: datetime
+    point: str
+    repository: str
+
+    @property
+    def trouble(self) -> str:
+        """In words; empty where it passed."""
+        return "" if self.verdict == "passed" else f"drill {self.verdict}: {self.why}"
+
+
 class VmCoverage(Model):
     vm: str
     path: str
@@ -64,6 +81,12 @@ class VmCoverage(Model):
     """Which has that point."""
     verified: datetime | None
     """When blocks of a point of it were last read at rest, and matched."""
+    drilled: VmDrilled | None
+    """None: it never was, or not that could be read."""
+    drill_passed: datetime | None
+    """When a point of it last passed a drill."""
+    drill_unknown: bool
+    """Whether a record of a drill could not be read, which one of `notes` says."""
     notes: tuple[str, ...]
     # Of the newest good point, for metrics.
     read: int | None = Field(default=None, exclude=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from runner.job.model import Excuse
 from runner.step.items import Census, Item
-from steps.coverage.document import Coverage, Gone, State, VmCoverage
+from steps.coverage.document import Coverage, Gone, State, VmCoverage, VmDrilled
 from steps.coverage.protection import GoodPoint, Protection, Protections
 
 TEMPLATE = "template"
@@ -76,7 +76,7 @@ def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Cov
         vms=tuple(sorted(found, key=lambda one: one.rank)),
         gone=tuple(_gone(one, known, unsure=seen.vcenters_unread) for one in _newest_first(left)),
         unread=seen.unread,
-        notes=tuple(dict.fromkeys((*seen.notes, *_twice(found), *excused.notes()))),
+        notes=tuple(dict.fromkeys((*seen.notes, *_twice(found), *_not_passed(found), *excused.notes()))),
         free=dict(seen.protections.free),
     )
 
@@ -170,7 +170,10 @@ class _Judge:
             point=None if good is None else good.point,
             repository=None if best is None else best.repository,
             verified=max((one.verified for one in own if one.verified is not None), default=None),
-            notes=tuple(sentence for one in own for sentence in one.unread),
+            drilled=_drilled(own),
+            drill_passed=max(filter(None, (one.drill_passed for one in own)), default=None),
+            drill_unknown=any(one.drills_unread for one in own),
+            notes=tuple(sentence for one in own for sentence in (*one.unread, *one.drills_unread)),
             read=None if good is None else good.read,
             stored=None if good is None else good.stored,
             seconds=None if good is None else good.seconds,
@@ -205,6 +208,24 @@ class _Judge:
         if age is None:
             return "no-point", _why_none(own)
         return "too-old", "too old" + _newer(own)
+
+
+def _drilled(own: Sequence[Protection]) -> VmDrilled | None:
+    drills = [(one.repository, one.drill) for one in own if one.drill is not None]
+    if not drills:
+        return None
+    repository, drill = max(drills, key=lambda one: one[1].at)
+    return VmDrilled(
+        verdict=drill.verdict, why=drill.why, at=drill.at, point=drill.point, repository=repository
+    )
+
+
+def _not_passed(found: Sequence[VmCoverage]) -> Iterator[str]:
+    """VMs whose newest drill is to be looked at: a VM is covered all the same, and listed with those that
+    are."""
+    for verdict, said in (("failed", "failed their newest drill"), ("undecided", "newest drill undecided")):
+        if vms := [one.vm for one in found if one.drilled is not None and one.drilled.verdict == verdict]:
+            yield f"{said}: {_named(vms)}"
 
 
 def _moment(one: Protection) -> GoodPoint:

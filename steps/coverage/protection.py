@@ -10,6 +10,7 @@ from runner.hosts.host import Host
 from steps.repository import identities, whole
 from steps.repository.history import Entry
 from steps.repository.manifest import Manifest
+from steps.repository.verification_records import Drill, Verdict
 from steps.repository.vm_directory import VmDirectory
 
 
@@ -26,6 +27,15 @@ class GoodPoint:
     """Bytes that its images and digests take on disk."""
     seconds: float
     """From the beginning of its run until it was published."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewestDrill:
+    point: str
+    at: datetime
+    verdict: Verdict
+    why: str
+    """In a sentence, without a full stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,12 @@ class Protection:
     """Why its newest point is not good; empty where it is, or where there is none."""
     verified: datetime | None = None
     """When blocks of a point of it were last read at rest, and all matched their digests."""
+    drill: NewestDrill | None = None
+    """Of any of its points; None: none was ever drilled."""
+    drill_passed: datetime | None = None
+    """When one of its points last passed a drill."""
+    drills_unread: tuple[str, ...] = ()
+    """Sentences: why it is unknown whether one of its points was drilled."""
     job: str = ""
     """That made its newest point."""
     asked: str = ""
@@ -120,6 +136,13 @@ def of(vm: VmDirectory, repository: str) -> Protection:
         newest_good=None if good is None else _good(vm, good),
         why_not="" if newest is None else vm.chains.why_not_good(newest) or "",
         verified=_verified(vm.entries),
+        drill=_newest_drill(vm.entries),
+        drill_passed=max(filter(None, (drill.passed_at for _, drill in _drills(vm.entries))), default=None),
+        drills_unread=tuple(
+            f"of {entry.point}, {entry.marks.drilled_unread}"
+            for entry in vm.entries
+            if entry.marks.drilled_unread
+        ),
         job="" if made is None else made.job,
         asked="" if made is None else made.vm.asked,
         published=None if made is None else made.published,
@@ -148,3 +171,18 @@ def _verified(entries: Iterable[Entry]) -> datetime | None:
     marks = (entry.marks.verified for entry in entries)
     read = (one for one in marks if one is not None and one.level != "metadata")
     return max((one.at for one in read if one.passed), default=None)
+
+
+def _newest_drill(entries: Iterable[Entry]) -> NewestDrill | None:
+    found = max(_drills(entries), key=lambda one: one[1].at, default=None)
+    if found is None:
+        return None
+    point, drill = found
+    return NewestDrill(point, drill.at, drill.verdict, drill.why)
+
+
+def _drills(entries: Iterable[Entry]) -> Iterator[tuple[str, Drill]]:
+    """With the names of the points."""
+    for entry in entries:
+        if entry.marks.drilled is not None:
+            yield entry.point, entry.marks.drilled

@@ -17,9 +17,9 @@ from steps.coverage.document import ALARMING, ORDER, WORDS, Coverage, Gone, Stat
 SHOWN = 50
 """Rows of a table in a terminal or a merge request: who reads more of them looks at the page."""
 
-COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "why")
+COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "drilled", "why")
 GONE = ("VM", "inventory path", "points", "newest", "why")
-QUANTITIES = ("age", "rpo", "verified")
+QUANTITIES = ("age", "rpo", "verified", "drilled")
 """Columns that stand to the right."""
 NOTHING = "–"
 
@@ -67,16 +67,33 @@ def groups(found: Coverage) -> Iterator[Group]:
 
 def _row(one: VmCoverage, at: datetime) -> tuple[str, ...]:
     why = one.why.removeprefix(WORDS[one.state]).removeprefix(", ").removeprefix(": ")
-    said = "; ".join(filter(None, (why, *one.notes)))
+    drill = "" if one.drilled is None else one.drilled.trouble
+    said = "; ".join(filter(None, (why, drill, *one.notes)))
     return (
         one.vm,
         one.path,
         ", ".join(one.jobs) or NOTHING,
         NOTHING if one.age is None else span(one.age),
         NOTHING if one.rpo is None else span(one.rpo),
-        NOTHING if one.verified is None else f"{span((at - one.verified).total_seconds())} ago",
+        NOTHING if one.verified is None else _ago(one.verified, at),
+        _drilled(one, at),
         said,
     )
+
+
+def _drilled(one: VmCoverage, at: datetime) -> str:
+    """When it last passed; and what the newest drill came to if that did not."""
+    if one.drilled is None:
+        return "unknown" if one.drill_unknown else NOTHING if one.newest_good is None else "never"
+    passed = "never" if one.drill_passed is None else _ago(one.drill_passed, at)
+    if one.drilled.verdict == "passed":
+        return passed
+    word = "FAILED" if one.drilled.verdict == "failed" else one.drilled.verdict
+    return f"{passed}, {word} {_ago(one.drilled.at, at)}"
+
+
+def _ago(then: datetime, at: datetime) -> str:
+    return f"{span((at - then).total_seconds())} ago"
 
 
 def _trimmed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from steps.coverage.document import ALARMING, ORDER, Coverage
-from steps.metrics.of_vms import Points, add_free, add_points
+from steps.metrics.of_vms import Drills, Points, add_free, add_points
 from steps.metrics.textfile import Metrics
 
 PREFIX = "sendense_coverage"
@@ -25,7 +25,9 @@ def write(found: Coverage, path: Path) -> None:
         }
         # Where it is unknown what there is, to say that there is none would be a guess.
         if one.newest_good is not None or (one.jobs and one.state != "unknown"):
-            points = Points(one.newest_good, one.read, one.stored, one.seconds, one.rpo)
+            verdict = None if one.drilled is None else one.drilled.verdict
+            drills = Drills(one.drill_passed, verdict, is_known=not one.drill_unknown)
+            points = Points(one.newest_good, one.read, one.stored, one.seconds, one.rpo, drills)
             add_points(metrics, points, **labels)
         about = "1 while the VM is in no job, without a good point, too old, or unknown; as `state` says."
         metrics.add("alarming", about, float(one.state in ALARMING), **labels, state=one.state)

@@ -16,7 +16,7 @@ from steps.coverage.jobs import BackupJob, backup_job
 from steps.coverage.of_job import newest_by_uuid, of_named
 from steps.coverage.protection import Protection, Protections
 from steps.coverage.repositories import Contexts, Repositories
-from steps.metrics.of_vms import Points, add_free, add_points
+from steps.metrics.of_vms import Drills, Points, add_free, add_points
 from steps.metrics.textfile import Metrics
 
 PREFIX = "sendense_run"
@@ -101,6 +101,7 @@ def _add(metrics: Metrics, backup: _Backup) -> None:
         stored=None if good is None else good.stored,
         seconds=None if good is None else good.seconds,
         rpo=backup.job.rpo,
+        drills=Drills() if points is None else _drills(points),
     )
     if backup.is_known:
         add_points(metrics, found, **labels)
@@ -111,3 +112,8 @@ def _add(metrics: Metrics, backup: _Backup) -> None:
         metrics.add("waited_seconds", about, last.waited, **labels)
         about = "What the last run still holds: snapshots, unfinished points."
         metrics.add("held", about, last.held, **labels)
+
+
+def _drills(points: Protection) -> Drills:
+    verdict = None if points.drill is None else points.drill.verdict
+    return Drills(points.drill_passed, verdict, is_known=not points.drills_unread)

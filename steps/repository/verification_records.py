@@ -183,6 +183,10 @@ class Protection(Recorded):
     at: UtcTime
 
 
+Verdict = Literal["passed", "undecided", "failed"]
+"""Of a drill, see `steps.values.drill`."""
+
+
 class Seen(Recorded):
     """One thing that a drill expected of the guest."""
 
@@ -202,7 +206,7 @@ class Drill(Recorded):
     schema_version: Literal[1] = SCHEMA_VERSION
     at: UtcTime
     """When it was begun."""
-    verdict: Literal["passed", "undecided", "failed"]
+    verdict: Verdict
     why: str
     """In a sentence, without a full stop."""
     evidence: tuple[Seen, ...] = ()

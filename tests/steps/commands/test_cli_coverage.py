@@ -16,12 +16,15 @@ import pytest
 import yaml
 
 from runner.cli import main
+from runner.hosts.local import LocalHost
 from steps.coverage import view
 from steps.coverage.document import Coverage
-from steps.repository import layout
+from steps.repository import layout, verification_records
 from steps.repository.manifest import dump
+from steps.repository.verification_records import Drill
 from tests.bench.counted import counting
 from tests.chain import manifest_of
+from tests.drills import NO_DEVICE, drill
 from tests.estate import Estate, disk, estate, inventory, machine
 from tests.hub import VCENTER
 
@@ -75,6 +78,12 @@ def point(site: Estate, vm: str, age: timedelta, *, called: str | None = None, *
         (directory / file).write_bytes(b"-")
 
 
+def drilled(site: Estate, vm: str, mark: Drill) -> None:
+    """Its only point was."""
+    (path,) = site.repository().glob(f"{vm}-*/*")
+    verification_records.write(LocalHost("hub"), str(path), mark)
+
+
 def uuid_of(site: Estate, vm: str) -> str:
     code, told = asked(site.directory / "site.yaml", site.directory / "jobs")
     assert code in (0, 1, 6)
@@ -125,6 +134,41 @@ def test_sets_and_single_jobs_cover_vms_and_the_others_are_named(site: Estate, c
     assert lines[-1] == "5 VMs: 1 in no job, 1 no good point, 1 too old, 1 covered, 1 excused"
     assert "db1" not in text, "what is in order is counted alone"
     assert "db1" in shown(capsys, site.directory / "site.yaml", site.directory / "jobs", "--all")[1]
+
+
+def test_what_came_of_drills_is_read_from_the_points_and_changes_no_exit_code(
+    site: Estate, tmp_path: Path, capsys: Captured
+) -> None:
+    say(site, rpo="26h")
+    gold(site, "*")
+    for vm in ("db1", "db2", "web1", "web2", "a-tmp"):
+        point(site, vm, timedelta(hours=3))
+    drilled(site, "db1", drill("passed", hours=72))
+    drilled(site, "db2", drill("failed", hours=2, passed=240))
+    next(site.repository().glob("web1-*/*")).joinpath(verification_records.DRILLED).write_bytes(b"{")
+    metrics = tmp_path / "coverage.prom"
+    words = (site.directory / "site.yaml", site.directory / "jobs")
+    code, told = asked(*words, "--metrics", metrics)
+    assert code == 0
+    found = {one["vm"]: one for one in told["vms"]}
+    assert found["db2"]["drilled"]["verdict"] == "failed"
+    assert found["db2"]["drilled"]["why"] == NO_DEVICE
+    assert found["db2"]["drilled"]["point"] == found["db2"]["point"]
+    assert found["db2"]["drill_passed"] < found["db1"]["drill_passed"]
+    assert (found["web2"]["drilled"], found["web2"]["drill_unknown"]) == (None, False)
+    assert found["web1"]["drill_unknown"]
+    assert "drilled.json is damaged: it is not JSON" in found["web1"]["notes"][0]
+    assert 'sendense_coverage_last_drill_passed{job="gold"' in metrics.read_text()
+    for shape in ("text", "html", "md"):
+        code, text = shown(capsys, *words, "--all", "--format", shape)
+        assert code == 0
+        assert "failed their newest drill: db2" in text
+    code, text = shown(capsys, *words, "--all")
+    lines = {line.split()[0]: line for line in text.splitlines() if line.startswith(("db", "web"))}
+    assert "10 d ago, FAILED 2 h ago" in lines["db2"]
+    assert NO_DEVICE in text
+    assert "never" in lines["web2"]
+    assert "unknown" in lines["web1"]
 
 
 def test_a_vm_that_was_renamed_is_still_covered_by_the_job_of_its_old_name(site: Estate) -> None:

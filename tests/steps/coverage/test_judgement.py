@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from runner.base.units import HOUR
 from runner.job.model import Excuse
 from runner.step.items import Item
+from steps.coverage import view
 from steps.coverage.document import Coverage
 from steps.coverage.judgement import Seen, Taking, VCenterSeen, judge
-from steps.coverage.protection import GoodPoint, Protection, Protections
+from steps.coverage.protection import GoodPoint, NewestDrill, Protection, Protections
+from steps.repository.verification_records import Verdict
 from tests.census import VCENTER, FakeCensus, item, uuid, where
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -181,3 +184,66 @@ def test_where_a_job_file_could_not_be_read_nothing_is_said_to_be_in_no_job() ->
     found = judged([item("vm1", 1), item("vm2", 2)], taken={1: gold()}, jobs_unread=True, unread=("b.yaml:3: x",))
     assert {one.vm: one.state for one in found.vms} == {"vm2": "unknown", "vm1": "no-point"}
     assert found.vms[-1].why == "in no job that could be read"
+
+
+def drilled(verdict: Verdict, hours: float, *, passed: float | None = None, point: str = "p1") -> dict[str, Any]:
+    """Of a protection: its newest drill, and when one was passed the last time."""
+    at = NOW - timedelta(hours=hours)
+    before = at if verdict == "passed" else None if passed is None else NOW - timedelta(hours=passed)
+    return {"drill": NewestDrill(point, at, verdict, f"{verdict} as it was"), "drill_passed": before}
+
+
+def cell(found: Coverage, column: str) -> list[str]:
+    """Of each VM in its group."""
+    return [row[group.columns.index(column)] for group in view.groups(found) for row in group.rows]
+
+
+@pytest.mark.parametrize(
+    ("known", "said", "why"),
+    [
+        ({}, "never", ""),
+        (drilled("passed", 72), "3 d ago", ""),
+        (drilled("failed", 2), "never, FAILED 2 h ago", "drill failed: failed as it was"),
+        (drilled("failed", 2, passed=240), "10 d ago, FAILED 2 h ago", "drill failed: failed as it was"),
+        (drilled("undecided", 5, passed=72), "3 d ago, undecided 5 h ago", "drill undecided: undecided as it was"),
+        ({"drills_unread": ("of p1, drilled.json is damaged",)}, "unknown", "of p1, drilled.json is damaged"),
+    ],
+    ids=["never", "passed", "failed", "failed after a pass", "undecided after a pass", "unreadable"],
+)
+def test_of_each_vm_it_is_said_when_it_last_passed_a_drill(known: dict[str, Any], said: str, why: str) -> None:
+    items = [item("db", 1), item("other", 2)]
+    taken = {1: gold(), 2: gold()}
+    found = judged(items, protection(1, 3, **known), protection(2, 3, **drilled("passed", 1)), taken=taken)
+    assert cell(found, "drilled") == [said, "1 h ago"]
+    assert why in (cell(found, "why")[0] if why else "")
+    assert found.exit_code == 0, "a drill alone covers and uncovers nothing"
+
+
+def test_the_newest_drill_of_several_repositories_counts_and_any_pass() -> None:
+    here = protection(1, 3, **drilled("failed", 2, point="here"))
+    there = protection(1, 3, repository="offsite", directory="/offsite/vm1", **drilled("passed", 50, point="there"))
+    (one,) = judged([item("db", 1)], here, there, taken={1: gold()}).vms
+    assert one.drilled is not None
+    assert (one.drilled.verdict, one.drilled.point, one.drilled.repository) == ("failed", "here", "main")
+    assert one.drill_passed == NOW - timedelta(hours=50)
+
+
+def test_of_a_vm_without_a_point_nothing_is_said_of_drills() -> None:
+    found = judged([item("db", 1)], taken={1: gold()})
+    assert all("drilled" not in group.columns for group in view.groups(found))
+
+
+def test_whose_newest_drill_did_not_pass_is_named_also_where_only_what_to_look_at_is_listed() -> None:
+    items = [item(f"vm{number}", number) for number in range(9)]
+    drills = [drilled("failed", 2) for _ in range(7)] + [drilled("undecided", 2), drilled("passed", 2)]
+    points = [protection(number, 3, **known) for number, known in enumerate(drills)]
+    found = judged(items, *points, taken=dict.fromkeys(range(9), gold()))
+    assert found.notes == (
+        "failed their newest drill: vm0, vm1, vm2, vm3, vm4 and 2 more",
+        "newest drill undecided: vm7",
+    )
+    told = io.StringIO()
+    view.print_text(found, told, everything=False)
+    assert "note: failed their newest drill: vm0" in told.getvalue()
+    assert "failed their newest drill: vm0" in view.as_markdown(found)
+    assert "failed their newest drill: vm0" in view.as_html(found)

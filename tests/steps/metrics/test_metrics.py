@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from runner.base.errors import SendenseError
 from steps.metrics import of_coverage
 from steps.metrics.textfile import Metrics
 from tests.census import item
-from tests.steps.coverage.test_judgement import NOW, gold, judged, protection
+from tests.steps.coverage.test_judgement import NOW, drilled, gold, judged, protection
 
 
 def samples(file: Path) -> dict[tuple[str, str], list[tuple[dict[str, str], float]]]:
@@ -61,6 +62,38 @@ def test_of_a_repository_that_could_not_be_read_nobody_says_that_there_is_no_poi
     assert ("sendense_coverage_newest_good_point_timestamp_seconds", "db") not in told
     assert told["sendense_coverage_alarming", "db"][0][1] == 1
     assert told["sendense_coverage_unread", ""] == [({}, 1.0)]
+
+
+def test_the_metrics_say_when_a_drill_was_last_passed_and_what_the_newest_came_to(tmp_path: Path) -> None:
+    items = [item(name, number) for number, name in enumerate(("passed", "failed", "never", "unread", "empty"), 1)]
+    points = [
+        protection(1, 3, **drilled("passed", 72)),
+        protection(2, 3, **drilled("failed", 2, passed=240)),
+        protection(3, 3),
+        protection(4, 3, drills_unread=("of p1, drilled.json is damaged",)),
+    ]
+    file = tmp_path / "coverage.prom"
+    of_coverage.write(judged(items, *points, taken=dict.fromkeys(range(1, 6), gold())), file)
+    told = samples(file)
+    moments = {
+        vm: found[0][1] for (name, vm), found in told.items() if name.endswith("last_passed_drill_timestamp_seconds")
+    }
+    assert moments == {
+        "passed": (NOW - timedelta(hours=72)).timestamp(),
+        "failed": (NOW - timedelta(hours=240)).timestamp(),
+        "never": 0,
+        "empty": 0,
+    }
+    verdicts = {
+        vm: (found[0][0]["verdict"], found[0][1])
+        for (name, vm), found in told.items()
+        if name.endswith("last_drill_passed")
+    }
+    assert verdicts == {"passed": ("passed", 1), "failed": ("failed", 0)}
+    labels = told["sendense_coverage_last_drill_passed", "failed"][0][0]
+    assert {**labels, "verdict": ""} == {**told["sendense_coverage_rpo_seconds", "failed"][0][0], "verdict": ""}
+    for name in ("last_passed_drill_timestamp_seconds", "last_drill_passed"):
+        assert f"# HELP sendense_coverage_{name} " in file.read_text()
 
 
 def test_what_is_unknown_of_all_is_not_there_rather_than_zero() -> None:
