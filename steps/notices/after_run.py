@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner.app.afterwards import After, Ended
 from runner.base.errors import SendenseError
 from steps.coverage.of_job import protections
-from steps.coverage.protection import Protection
+from steps.coverage.protection import NewestDrill, Protection
 from steps.coverage.view import span
 from steps.notices.record import Record
 from steps.notices.sending import Delivery, send
@@ -18,6 +19,9 @@ from steps.notices.wording import notice
 SILENT = ("interrupted", "locked", "not-reached", "unfinished")
 """Ends that say nothing of a VM: somebody stopped it, or another run works on it. How old its newest good
 point is, is told all the same."""
+DRILL = "drill-new-point"
+"""The step of a backup that drills what it made: its failure is a warning of the run, and told here by what
+is recorded with the VM's points."""
 
 
 def after_run(after: After) -> None:
@@ -43,9 +47,18 @@ def after_run(after: After) -> None:
 
 
 def standings(after: After, now: datetime) -> Iterator[Standing]:
-    ages = _ages(after, now)
+    rpo, drills = after.job.rpo, any(spec.uses == DRILL for spec in after.job.steps)
+    known = _protections(after) if rpo is not None or drills else {}
     for one in after.ended:
-        yield Standing(one.item, one.name or after.job.name, _failure(one), ages.get(one.item))
+        standing = Standing(one.item, one.name or after.job.name, _failure(one))
+        if one.item in known:
+            found = known[one.item]
+            if rpo is not None:
+                standing = replace(standing, too_old=_age(found, rpo, now))
+            if drills and found is not None and found.drill is not None and not found.drills_unread:
+                failed = found.drill.verdict == "failed"
+                standing = replace(standing, drill=_drill(found.drill), drill_failed=failed)
+        yield standing
 
 
 def _failure(one: Ended) -> str | None:
@@ -54,18 +67,21 @@ def _failure(one: Ended) -> str | None:
     return "" if one.outcome == "done" else one.error or one.outcome
 
 
-def _ages(after: After, now: datetime) -> Mapping[str, str]:
-    """By subject: what is wrong with the age of its newest good point, empty where nothing is. Of a
-    repository that cannot be read nothing is known, and that is warned of."""
-    rpo = after.job.rpo
-    if rpo is None:
-        return {}
+def _protections(after: After) -> Mapping[str, Protection | None]:
+    """By subject, as `protections`. Of a repository that cannot be read nothing is known, and that is warned
+    of."""
     try:
-        found = protections(after.ctx, after.job, [one.item for one in after.ended])
+        return protections(after.ctx, after.job, [one.item for one in after.ended])
     except SendenseError as error:
         after.ctx.warn(f"how old the newest good points are is unknown: {error.message}")
         return {}
-    return {item: _age(one, rpo, now) for item, one in found.items()}
+
+
+def _drill(newest: NewestDrill) -> str:
+    if newest.verdict == "passed":
+        return ""
+    what = "does not boot" if newest.verdict == "failed" else "is not known to boot"
+    return f"{newest.point} {what}: {newest.why}"
 
 
 def _age(one: Protection | None, rpo: float, now: datetime) -> str:

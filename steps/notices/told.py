@@ -14,8 +14,8 @@ NAME = "notices.json"
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Kind = Literal["failed", "too-old"]
-KINDS: tuple[Kind, ...] = ("failed", "too-old")
+Kind = Literal["failed", "too-old", "drill"]
+KINDS: tuple[Kind, ...] = ("failed", "too-old", "drill")
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,13 @@ class Standing:
     too_old: str | None = None
     """How old its newest good point is against the rpo; empty: it is young enough; None: it is unknown, or
     there is no rpo."""
+    drill: str | None = None
+    """What its newest drill came to; empty: it passed; None: that is unknown, or there was none."""
+    drill_failed: bool = False
+    """Whether it failed: else it is undecided."""
 
     def says(self, kind: Kind) -> str | None:
-        return self.failed if kind == "failed" else self.too_old
+        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill}[kind]
 
 
 class Open(Model):
@@ -43,9 +47,12 @@ class Open(Model):
     failed: datetime | None = None
     """When it was told first."""
     too_old: datetime | None = None
+    drill: datetime | None = None
+    drill_failed: bool = False
+    """Whether it was told that it failed, and not only that it is undecided."""
 
     def since(self, kind: Kind) -> datetime | None:
-        return self.failed if kind == "failed" else self.too_old
+        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill}[kind]
 
 
 class Told(Model):
@@ -81,9 +88,17 @@ def news(
     still = {} if complete else {key: one for key, one in before.open.items() if key not in named}
     for one in now:
         was = before.open.get(one.subject, Open(name=one.name))
+        if one.drill_failed and not was.drill_failed:
+            was = was.model_copy(update={"drill": None})  # that it was undecided is another story
         since = {kind: _settle(one, kind, was.since(kind), at, lines) for kind in KINDS}
         if any(since.values()):
-            still[one.subject] = Open(name=one.name, failed=since["failed"], too_old=since["too-old"])
+            still[one.subject] = Open(
+                name=one.name,
+                failed=since["failed"],
+                too_old=since["too-old"],
+                drill=since["drill"],
+                drill_failed=since["drill"] is not None and (one.drill_failed or was.drill_failed),
+            )
     return lines, Told(open=still)
 
 

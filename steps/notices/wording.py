@@ -19,8 +19,10 @@ LONGEST = 300
 _TITLES: Mapping[tuple[Kind, bool], str] = {
     ("failed", False): "failed",
     ("too-old", False): "too old for the rpo",
+    ("drill", False): "did not pass a drill",
     ("failed", True): "recovered",
     ("too-old", True): "young enough again",
+    ("drill", True): "passed a drill again",
 }
 
 

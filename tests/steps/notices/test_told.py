@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from steps.notices.told import Line, Standing, Told, news
 from steps.notices.wording import LONGEST, SHOWN, notice
 
@@ -58,6 +60,53 @@ def test_a_vm_that_runs_again_but_is_still_too_old_is_told_as_half_recovered() -
 def test_a_vm_that_left_the_set_is_forgotten_but_not_while_the_set_itself_fails() -> None:
     assert nights([stands("x")], [], [stands("x")])[2] == [("vm1", "failed", False)]
     assert nights([stands("x")], [], [stands("x")], complete=False)[2] == []
+
+
+def drilled(verdict: str) -> Standing:
+    said = {"passed": "", "unknown": None}.get(verdict, f"p1 {verdict}")
+    return Standing("1", "vm1", "", None, said, verdict == "failed")
+
+
+NEWS, END, NOTHING = [("vm1", "drill", False)], [("vm1", "drill", True)], []
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "told"),
+    [
+        (
+            ("failed", "failed", "unknown", "failed", "passed", "passed"),
+            (NEWS, NOTHING, NOTHING, NOTHING, END, NOTHING),
+        ),
+        (("undecided", "undecided", "passed", "undecided"), (NEWS, NOTHING, END, NEWS)),
+        (("undecided", "failed", "failed", "passed"), (NEWS, NEWS, NOTHING, END)),
+        (("failed", "undecided", "failed", "passed"), (NEWS, NOTHING, NOTHING, END)),
+        (("passed", "unknown", "passed"), (NOTHING, NOTHING, NOTHING)),
+    ],
+    ids=["failed", "undecided", "it became worse", "it became undecided", "all is well"],
+)
+def test_a_drill_that_does_not_pass_is_told_once_and_again_when_it_became_worse(
+    verdicts: tuple[str, ...], told: tuple[list[tuple[str, str, bool]], ...]
+) -> None:
+    assert nights(*([drilled(verdict)] for verdict in verdicts)) == list(told)
+
+
+def test_what_was_told_of_a_drill_outlives_a_night_that_failed_of_something_else() -> None:
+    broken = Standing("1", "vm1", "no room", None)
+    assert nights([drilled("failed")], [broken], [drilled("failed")]) == [
+        NEWS,
+        [("vm1", "failed", False)],
+        [("vm1", "failed", True)],
+    ]
+
+
+def test_a_notice_of_drills_says_of_whom_and_what() -> None:
+    lines = [Line("db", "p1 does not boot: kernel panic", "drill"), Line("web", "", "drill", NIGHT)]
+    told = notice("gold", lines, of=400, look="x")
+    assert told.title == "sendense: gold: 1 did not pass a drill, 1 passed a drill again, of 400 VMs"
+    assert "- db: p1 does not boot: kernel panic" in told.body.splitlines()
+    assert "- web: passed a drill again; told 2026-11-30 03:00 UTC" in told.body.splitlines()
+    alone = notice("nightly", [Line("nightly", "p1 does not boot: kernel panic", "drill")], of=None, look="x")
+    assert alone.title == "sendense: nightly: did not pass a drill"
 
 
 def test_a_set_of_388_with_one_cause_is_one_short_notice() -> None:
