@@ -216,6 +216,11 @@ class Host(Protocol):
         host they are `sockets` themselves. Not yet probed: the caller makes its own handshake through them,
         since a server that prohibits forwards shows it only there."""
 
+    def lend(self, sockets: Sequence[str]) -> AbstractContextManager[tuple[str, ...]]:
+        """Unix sockets on this host, for our account alone, that lead to local `sockets`: a program there
+        reads what only we can reach. They go with us; on the local host they are `sockets` themselves. Raises
+        LendingForbidden where its sshd makes none, HostError, Interrupted."""
+
     def close(self) -> None: ...
 
 

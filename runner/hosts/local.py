@@ -189,6 +189,10 @@ class LocalHost:
     def forward(self, sockets: Sequence[str], *, dedicated: bool = False) -> Iterator[Forwards]:
         yield Forwards(tuple(sockets), ())
 
+    @contextlib.contextmanager
+    def lend(self, sockets: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        yield tuple(sockets)
+
     def close(self) -> None:
         return None
 

@@ -149,7 +149,15 @@ class _Connection:
             control = Path(directory, CONTROL)
             # ssh gives it this name once it listens there (mux.c, muxserver_listen).
             options = ("-F", config, "-M")
-            child = ssh_process.start(closing, host, spec, options, control, Path.is_socket, stop)
+            child = ssh_process.start(
+                closing,
+                host,
+                spec,
+                options,
+                ready=control.is_socket,
+                afresh=lambda: control.unlink(missing_ok=True),
+                stop=stop,
+            )
             return cls(host, directory, child, closing.pop_all(), itertools.count())
 
     def add(self, sockets: Sequence[str], stop: threading.Event) -> tuple[str, ...]:

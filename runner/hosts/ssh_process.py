@@ -57,13 +57,14 @@ def start(
     host: str,
     spec: SshSpec,
     options: Sequence[str],
-    socket: Path,
-    ready: Callable[[Path], bool],
+    *,
+    ready: Callable[[], bool],
+    afresh: Callable[[], object],
     stop: threading.Event,
 ) -> Child:
-    """Logs in with `options`, among them ``-F``, and with our session. Returns once `ready` says that ssh
-    takes connections at `socket`, where the options make it listen. It ends with `closing`. Raises HostError
-    with ssh's words, Interrupted."""
+    """Logs in with `options`, among them ``-F``, and with our session. Returns once `ready` says that it
+    listens where the options make it listen; `afresh` removes what it left there if it has to begin again. It
+    ends with `closing`. Raises HostError with ssh's words, Interrupted."""
     with start_slot(spec, stop):
         session = ("ssh", *options, "-tt", "-e", "none", "server", _SESSION + secrets.token_hex(8))
         child = process.start(session, stop=stop)
@@ -73,10 +74,10 @@ def start(
         except HostError:
             if _NO_TERMINAL not in child.stderr():
                 raise
-            socket.unlink(missing_ok=True)  # it did not stop to do that
+            afresh()  # it did not stop to do that
             child = process.start(("ssh", *options, "-N", "-T", "server"), stop=stop)
             closing.callback(child.stop, STOP_TIMEOUT)
-        _await(host, child, lambda: ready(socket), stop)
+        _await(host, child, ready, stop)
     return child
 
 

@@ -97,4 +97,13 @@ def _open(
     closing: ExitStack, host: str, spec: SshSpec, config: str, stop: threading.Event, near: str, far: str
 ) -> Child:
     options = ("-F", config, "-L", f"{near}:{checked(far)}")
-    return ssh_process.start(closing, host, spec, options, Path(near), ssh_process.listens, stop)
+    socket = Path(near)
+    return ssh_process.start(
+        closing,
+        host,
+        spec,
+        options,
+        ready=lambda: ssh_process.listens(socket),
+        afresh=lambda: socket.unlink(missing_ok=True),
+        stop=stop,
+    )

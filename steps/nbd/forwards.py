@@ -18,6 +18,7 @@ from runner.base.render import render_report
 from runner.base.waiting import until
 from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Forwards, Host
+from runner.hosts.lending import LendingForbidden
 from runner.hosts.tunnel import carried, explain
 from runner.step.context import Context
 from steps.copy.endpoint import ConnectFailed
@@ -59,12 +60,14 @@ class ForwardsForbidden(HostError):
         super().__init__(f"{self.found}: add to its sshd_config {lines}, and reload it")
 
 
-def stanza(host: Host, *, ports: bool = False) -> tuple[str, ...]:
-    """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only. A client that sshd has not
+def stanza(host: Host, *, ports: bool = False, lends: bool = False) -> tuple[str, ...]:
+    """For sshd_config(5): forwards to unix sockets, or to the host's `ports` only; `lends`: also unix sockets
+    there that lead here. A client that sshd has not
     heard of for five minutes is gone, as for our locks (`runner.hosts.ssh.lock.RELEASE_AFTER`); by itself
     sshd asks nobody, and waits for hours."""
     numbers = list(host.ports) if ports else []
-    text = render_report("sshd_config.j2", {"host": host.name, "user": host.account, "ports": numbers})
+    names = {"host": host.name, "user": host.account, "ports": numbers, "lends": lends}
+    text = render_report("sshd_config.j2", names)
     return tuple(line for line in text.splitlines() if line.strip())
 
 
@@ -105,6 +108,25 @@ def examine_sockets(ctx: Context, host: Host) -> Observation:
         "listens on"
     )
     return wrong(subject, looked_at, found, "add these lines to its sshd_config", lines=stanza(host))
+
+
+def examine_lending(ctx: Context, host: Host) -> Observation:
+    """For a host that is to read there what only we can reach, see `Host.lend`. Tried once a run."""
+    subject, looked_at = f"host {host.name}", "unix sockets there that lead here"
+    if host.local:
+        return good(subject, looked_at, "none is needed")
+    if (forbidden := ctx.once(("lending", host.name), lambda: _lending_forbidden(host))) is None:
+        return good(subject, looked_at, "its sshd makes them")
+    remedy = "add these lines to its sshd_config"
+    return wrong(subject, looked_at, forbidden.found, remedy, lines=stanza(host, lends=True))
+
+
+def _lending_forbidden(host: Host) -> LendingForbidden | None:
+    try:
+        with host.lend(("/nowhere",)):
+            return None
+    except LendingForbidden as error:
+        return error
 
 
 def exposed(host: Host) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import signal
 import socket
 import stat
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from runner.base.errors import CommandError, HostError, LockedError
 from runner.base.units import MiB
+from runner.hosts import process
 from runner.hosts.connect import connect
 from runner.hosts.files import NoSpaceError, is_temporary
 from runner.hosts.held_lock import HeldLock, holder_of
@@ -218,8 +220,8 @@ child = host.popen(("sh", "-c", f"echo $$ >{directory}/pid; exec sleep 600"))
 with host.tempdir() as temporary:
     host.write(f"{temporary}/password", b"geheim")
     Path(f"{directory}/temporary").write_text(temporary)
-    with host.forward([f"{temporary}/socket"]) as forwards:
-        print(forwards.sockets[0], flush=True)
+    with host.forward([f"{temporary}/socket"]) as forwards, host.lend([f"{temporary}/here"]) as lent:
+        print(forwards.sockets[0], lent[0], flush=True)
         time.sleep(600)
 """
 
@@ -229,7 +231,7 @@ def test_nothing_survives_our_sigkill(host: Host, tmp_path: Path, request: pytes
     argv = [sys.executable, "-c", HOLDER, spec, str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as holder:
         assert holder.stdout is not None
-        socket = holder.stdout.readline().strip()
+        sockets = holder.stdout.readline().split()
         pid = pid_in(tmp_path / "pid")
         with pytest.raises(LockedError, match="the run that was killed"):
             host.lock(f"{tmp_path}/lock", "us")
@@ -237,7 +239,8 @@ def test_nothing_survives_our_sigkill(host: Host, tmp_path: Path, request: pytes
         holder.send_signal(signal.SIGKILL)
     assert eventually(lambda: is_gone(pid))
     assert eventually(lambda: not Path((tmp_path / "temporary").read_text()).exists())
-    assert eventually(lambda: not Path(socket).parent.exists())
+    assert len(sockets) == 2
+    assert eventually(lambda: not any(Path(path).parent.exists() for path in sockets))
     lock_when_free(host, f"{tmp_path}/lock").release()
 
 
@@ -381,6 +384,38 @@ def test_a_temporary_directory_on_disk_is_never_in_memory(host: Host) -> None:
     lack = r"has no .* free on disk for temporary files: /tmp has .*, /var/tmp has .*; TMPDIR there"
     with pytest.raises(NoRoomError, match=lack), host.tempdir(room=2**62, on_disk=True):
         pass
+
+
+@pytest.fixture(params=HOSTILE.values(), ids=HOSTILE.keys())
+def here(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A unix socket of this machine that says back what it hears first."""
+    with process.temporary_directory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{directory}/%d${{HOME}}{request.param}")
+        listener.listen()
+        listener.settimeout(30)
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        yield listener.getsockname()
+
+
+def answer(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            connection = listener.accept()[0]
+            with connection:
+                connection.sendall(connection.recv(64))
+
+
+def test_what_runs_on_a_host_reaches_a_socket_that_is_lent_to_it(host: Host, here: str) -> None:
+    say = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'hello'); "
+        "print(s.recv(64).decode())"
+    )
+    with host.lend([here, here]) as lent:
+        for there in lent:
+            assert host.local or len(there) <= 42
+            assert host.run((sys.executable, "-c", say, there)).stdout == b"hello\n"
+            assert host.run(("stat", "-c", "%a", posixpath.dirname(there))).stdout == b"700\n"
+    assert host.local or not host.exists(posixpath.dirname(lent[0]))
 
 
 # Files

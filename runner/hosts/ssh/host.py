@@ -16,6 +16,7 @@ from runner.base.errors import CommandError, HostError, Interrupted, SendenseErr
 from runner.base.waiting import NEVER, unless_stopped
 from runner.hosts.fencing import hold_still
 from runner.hosts.host import Child, Completed, Forwards, Lock
+from runner.hosts.lending import lend
 from runner.hosts.script import Script
 from runner.hosts.shared_tunnel import SharedTunnel
 from runner.hosts.spec import SshSpec
@@ -99,6 +100,9 @@ class SshHost(RemoteFiles):
         if dedicated:
             return open_forwards(self.name, self._spec, sockets, self.stop)
         return self._tunnel.forward(sockets, self.stop)
+
+    def lend(self, sockets: Sequence[str]) -> AbstractContextManager[tuple[str, ...]]:
+        return lend(self, self._spec, sockets, self.stop)
 
     def close(self) -> None:
         with contextlib.suppress(SendenseError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.units import MiB
+from runner.hosts import process
 from runner.hosts.connect import connect
 from runner.hosts.host import Host
+from runner.hosts.lending import LendingForbidden
+from runner.hosts.local import LocalHost
 from runner.step.step import Empty
 from steps.backup.open_tunnel import OpenTunnel, OpenTunnelIn, OpenTunnelLive
 from steps.backup.start_nbd import StartNbd, StartNbdIn
 from steps.copy.nbd import probe
 from steps.lab.sshd import Sshd
 from steps.nbd import forwards
+from steps.nbd.announced import Announced
 from steps.nbd.exporter import ExporterError
+from steps.qemu import nbd_server
+from tests.eventually import eventually
 from tests.hub import Hub, hub_on
 
 pytestmark = pytest.mark.slow
@@ -92,6 +100,62 @@ def test_the_stanza_opens_an_sshd_that_forbids_everything(tmp_path: Path, ports:
             assert forwards.kind_for(made.context(), host) == ("ports" if ports else "sockets")
         finally:
             opened.stop()
+
+
+LENDING = {
+    "nothing said": ({}, True),
+    "only there": ({"AllowStreamLocalForwarding": "remote"}, True),
+    "only here": ({"AllowStreamLocalForwarding": "local"}, False),
+    "no unix sockets": ({"AllowStreamLocalForwarding": "no"}, False),
+    "no TCP": ({"AllowTcpForwarding": "no"}, False),
+    "no forwards": ({"DisableForwarding": "yes"}, False),
+}
+
+
+@pytest.mark.parametrize(("options", "lends"), LENDING.values(), ids=LENDING.keys())
+def test_whether_sockets_are_lent_is_found_by_trying(tmp_path: Path, options: dict[str, str], lends: bool) -> None:
+    first, last = free_ports(1)
+    with hub(tmp_path, options, f"{first}-{last}") as (made, host, sshd):
+        found = forwards.examine_lending(made.context(), host)
+        assert (found.state == "good") is lends
+        if lends:
+            return
+        with (
+            pytest.raises(LendingForbidden, match="`AllowStreamLocalForwarding yes`, and reload it"),
+            host.lend(("/x",)),
+        ):
+            pass
+        match, *lines = found.lines[1:]
+        sshd.stop()
+        opened = Sshd(tmp_path / "sshd", options | {"Match": "\n".join((match.removeprefix("Match "), *lines))})
+        opened.start()
+        try:
+            with host.lend(("/x",)) as (there,):
+                assert host.exists(there)
+        finally:
+            opened.stop()
+
+
+@pytest.mark.parametrize("options", [{}, {"PermitTTY": "no"}], ids=["", "without a terminal"])
+def test_an_image_is_read_on_a_third_host_through_a_socket_that_is_lent_to_it(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(os.urandom(4 * MiB) + bytes(4 * MiB))
+    first, last = free_ports(1)
+    with hub(tmp_path, options, f"{first}-{last}") as (_, host, _sshd), process.temporary_directory() as directory:
+        exporter = Announced(LocalHost(), nbd_argv(f"{directory}/nbd", str(image)), f"{directory}/nbd")
+        try:
+            assert eventually(exporter.ready)
+            with host.lend((f"{directory}/nbd",)) as (there,):
+                compare = ("qemu-img", "compare", "-f", "raw", "-F", "raw", nbd_server.uri(there, "disk"), str(image))
+                assert host.run(compare).stdout == b"Images are identical.\n"
+        finally:
+            exporter.stop()
+
+
+def nbd_argv(socket: str, image: str) -> tuple[str, ...]:
+    return ("qemu-nbd", "-r", "-t", "-f", "raw", "-x", "disk", "-k", socket, image)
 
 
 def test_an_exporter_takes_a_free_port_of_the_range_and_is_reached_through_it(tmp_path: Path, taken: int) -> None:
