@@ -19,6 +19,9 @@ from steps.boot.seen import BootError
 GLOBAL = UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 """The vendor of the variables that the UEFI specification names (3.3)."""
 
+_SECURE_BOOT = UUID("f0a30bc7-af08-4556-99c4-001009c93a44")
+"""EDK2's, of its switch beside the keys (SecurityPkg/Include/Guid/AuthenticatedVariableFormat.h)."""
+
 _NON_VOLATILE = 0x1 | 0x2 | 0x4
 """Kept, and to be read while booting and at run time: attributes of a boot entry (UEFI 2.10, 3.3)."""
 
@@ -70,6 +73,14 @@ def with_boot_entries(template: bytes, entries: Sequence[BootEntry]) -> bytes:
     return bytes(store.flash)
 
 
+def has_secure_boot(template: bytes) -> bool:
+    """Whether a firmware that starts with it starts nothing that is not signed: it has a platform key, and
+    EDK2's own switch is not off. Raises BootError for a store that is damaged, or of another kind."""
+    store = _Store(template)
+    switch = store.content("SecureBootEnable", _SECURE_BOOT)
+    return bool(store.content("PK")) and switch != b"\0"
+
+
 class _Store:
     """`variables`: (vendor, name) → where its header is. Raises BootError."""
 
@@ -100,9 +111,9 @@ class _Store:
             at, this = after + -after % _ALIGNED, at
             yield this, vendor, name.rstrip("\0"), min(at, self.end)
 
-    def content(self, name: str) -> bytes:
-        """Of a variable of the UEFI specification; empty if there is none."""
-        if (at := self.variables.get((GLOBAL.bytes_le, name))) is None:
+    def content(self, name: str, vendor: UUID = GLOBAL) -> bytes:
+        """Of a variable; empty if there is none."""
+        if (at := self.variables.get((vendor.bytes_le, name))) is None:
             return b""
         *_, name_size, data_size, _ = _VARIABLE.unpack_from(self.flash, at)
         begin = at + _VARIABLE.size + name_size

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.boot import ovmf
+from steps.boot import efi_variables, gpt, loaders, overlays, ovmf
+from steps.boot.disk_content import reader
+from steps.boot.gpt import Partition
 from steps.values.machine import Machine
 
 
@@ -22,13 +25,18 @@ class Firmware:
     """Of QEMU."""
 
 
-def prepare(ctx: Context, host: Host, machine: Machine, directory: str) -> Firmware:
-    """Its variables are a copy in `directory`, which QEMU opens. Raises OvmfMissing, HostError."""
+def prepare(ctx: Context, host: Host, machine: Machine, disks: Mapping[int, str], directory: str) -> Firmware:
+    """Its variables are a copy in `directory`, which QEMU opens, with entries for what may boot from the
+    disks that it tries. `disks` as `steps.boot.request.BootRequest.disks`. Raises OvmfMissing, HostError,
+    CommandError, BootError."""
     if machine.firmware == "bios":
         return Firmware("BIOS (SeaBIOS)", machine)
     build = ovmf.find(ctx, host, machine.firmware)
     variables = posixpath.join(directory, "firmware-vars")
-    host.write(variables, ovmf.template(host, build, directory))
+    template = ovmf.template(host, build, directory)
+    partitions = tuple(_system_partitions(host, machine, disks, directory))
+    tried = loaders.to_try(machine.loaders, machine.guest)
+    host.write(variables, loaders.prepared(template, tried, partitions))
     # Who has no build with keys boots without secure boot, and some have none without SMM.
     needed = machine.model_copy(update={"firmware": "efi-secure" if build.smm else "efi"})
     code = {
@@ -43,4 +51,23 @@ def prepare(ctx: Context, host: Host, machine: Machine, directory: str) -> Firmw
         "file": {"driver": "file", "filename": variables},
     }
     nodes = ("-blockdev", json.dumps(code), "-blockdev", json.dumps(written))
-    return Firmware(build.words, needed, nodes)
+    return Firmware(_name(machine, template), needed, nodes)
+
+
+def _name(machine: Machine, template: bytes) -> str:
+    """Of secure boot nothing but what is so: what a build says of itself is not asked."""
+    if machine.firmware == "efi":
+        return "EFI (OVMF)"
+    return (
+        f"EFI (OVMF), {'secure boot' if efi_variables.has_secure_boot(template) else 'without secure boot'}"
+    )
+
+
+def _system_partitions(
+    host: Host, machine: Machine, disks: Mapping[int, str], directory: str
+) -> Iterator[Partition]:
+    """Of the disks that the firmware tries, in their order."""
+    tried = [disk for disk in machine.disks if disk.boot is not None]
+    for disk in sorted(tried, key=lambda one: one.boot or 0):
+        read = reader(host, overlays.source_node(disks[disk.key]), disk.capacity, directory)
+        yield from gpt.system_partitions(read, disk.capacity)

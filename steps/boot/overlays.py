@@ -82,6 +82,13 @@ def node(disk: MachineDisk) -> str:
     return f"disk-{disk.key}"
 
 
+def source_node(source: str) -> dict[str, Any]:
+    """Of QEMU's block layer; `source` as one of `steps.boot.request.BootRequest.disks`."""
+    if posixpath.isabs(source):
+        return {"driver": "raw", "file": {"driver": "file", "filename": source, "read-only": True}}
+    return nodes.served(*nbd_server.parsed(source))
+
+
 def _overlay(disk: MachineDisk, path: str, size: int, source: str) -> dict[str, Any]:
     return {
         "driver": "qcow2",
@@ -89,14 +96,8 @@ def _overlay(disk: MachineDisk, path: str, size: int, source: str) -> dict[str, 
         # Nobody needs it after a crash of the host.
         "cache": {"direct": False, "no-flush": True},
         "file": {"driver": "raw", "size": size, "file": {"driver": "file", "filename": path}},
-        "backing": {**_source(source), "read-only": True},
+        "backing": {**source_node(source), "read-only": True},
     }
-
-
-def _source(where: str) -> dict[str, Any]:
-    if posixpath.isabs(where):
-        return {"driver": "raw", "file": {"driver": "file", "filename": where, "read-only": True}}
-    return nodes.served(*nbd_server.parsed(where))
 
 
 def _path(directory: str, disk: MachineDisk) -> str:

@@ -54,18 +54,6 @@ class Ovmf:
     format: Format = "raw"
     """Of both files."""
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """What QEMU is to be told beside the two flashes (documented: firmware.json, requires-smm)."""
-        if not self.smm:
-            return ()
-        return ("-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
-
-    @property
-    def words(self) -> str:
-        """``EFI (OVMF), secure boot``"""
-        return "EFI (OVMF), secure boot" if self.secure else "EFI (OVMF)"
-
 
 class OvmfMissing(SendenseError):
     def __init__(self, host: str) -> None:

@@ -44,6 +44,8 @@ class Failure:
     """It is said before any system runs: once something that was expected was seen, it is a quotation."""
     reason: re.Pattern[str] | None = None
     """What was said before it, in group 1, of why; the last one is told."""
+    needs_reason: bool = False
+    """Without it, it is another failure."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def _words(failure: Failure, lines: tuple[str, ...]) -> str | None:
         return None
     before = "\n".join(lines[:at])
     reasons = [found[1] for found in failure.reason.finditer(before)] if failure.reason else []
+    if failure.needs_reason and not reasons:
+        return None
     return f"{failure.sentence}: {', '.join(map(quoted, [*reasons[-1:], lines[at].strip()]))}"
 
 
@@ -101,6 +105,7 @@ def _failure(
     basis: Basis = "documented",
     early: bool = False,
     reason: str = "",
+    needs_reason: bool = False,
 ) -> Failure:
     known: dict[str, Place] = {"firmware": "firmware", "serial": "serial", "screen": "screen"}
     return Failure(
@@ -113,6 +118,7 @@ def _failure(
         source,
         early,
         re.compile(reason, re.MULTILINE) if reason else None,
+        needs_reason,
     )
 
 
@@ -135,6 +141,18 @@ FAILURES: tuple[Failure, ...] = (
         quiet=2,
         early=True,
         reason=r"^Booting from (?!Floppy).*\n(Boot failed: .*)",
+    ),
+    _failure(
+        r"BdsDxe: No bootable option or device was found",
+        "serial screen",
+        "secure boot refused the boot loader, which nobody signed whom the firmware trusts",
+        "EDK II MdeModulePkg/Universal/BdsDxe, SecurityPkg/Library/DxeImageVerificationLib",
+        last=4,
+        quiet=2,
+        early=True,
+        reason=r"^BdsDxe: failed to (?:load|start) Boot.{4} (?!.* from Fv\()(?:.* from HD\(.*\)/)?(.*): "
+        r"(?:Access Denied|Security Violation)$",
+        needs_reason=True,
     ),
     _failure(
         r"BdsDxe: No bootable option or device was found",

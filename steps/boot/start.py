@@ -85,8 +85,9 @@ def _check_sockets(ctx: Context, host: Host) -> None:
 
 def _run(ctx: Context, host: Host, plan: _Plan, closing: ExitStack) -> Running:
     with host.tempdir(plan.request.limits.overlay, on_disk=True) as scratch:
-        overlays.make(host, scratch, plan.request.machine, plan.overlays)
-        boots = firmware.prepare(ctx, host, plan.request.machine, scratch)
+        request = plan.request
+        overlays.make(host, scratch, request.machine, plan.overlays)
+        boots = firmware.prepare(ctx, host, request.machine, request.disks, scratch)
         child = Announced(host, _argv(plan, boots, scratch), plan.socket("qmp"))
         closing.callback(child.stop)
         _await_ready(ctx, host, child)

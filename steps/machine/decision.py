@@ -14,7 +14,9 @@ from steps.values.machine import Firmware, Machine
 from steps.vsphere.names import unescape
 from steps.vsphere.vm_spec import Change
 
-NEW_NVRAM = "QEMU's firmware does not read VMware's file: it begins with a new one"
+OTHER_NVRAM = "QEMU's firmware does not read VMware's file"
+
+OTHER_KEYS = "those in VMware's file are not read: what is signed with a key of the VM's own does not start"
 
 PLAIN = "its copies in the repository are plain text"
 
@@ -45,7 +47,7 @@ def decide(
         changes=(
             *of_memory,
             *of_cpus,
-            *_nvram(firmware),
+            *_nvram(firmware, loaders),
             *of_order,
             *of_disks,
             *of_adapters,
@@ -94,10 +96,19 @@ def _cpus(saved: Saved, limits: MachineLimits) -> tuple[int, tuple[Change, ...]]
     )
 
 
-def _nvram(firmware: Firmware) -> tuple[Change, ...]:
+def _nvram(firmware: Firmware, loaders: Sequence[str]) -> tuple[Change, ...]:
     if firmware == "bios":
         return ()
-    return (Change(what="NVRAM", was="VMware's", becomes="a new one", why=NEW_NVRAM, kind="changed"),)
+    entries = f"boot entries for {', '.join(loaders) or 'usual boot loaders'}"
+    new = Change(
+        what="NVRAM", was="VMware's", becomes=f"a new one, with {entries}", why=OTHER_NVRAM, kind="changed"
+    )
+    if firmware == "efi":
+        return (new,)
+    keys = Change(
+        what="keys of secure boot", was="the VM's", becomes="Microsoft's", why=OTHER_KEYS, kind="changed"
+    )
+    return (new, keys)
 
 
 def _encryption(saved: Saved) -> tuple[Change, ...]:

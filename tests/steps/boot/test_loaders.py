@@ -2,28 +2,13 @@ r"""Loaders are found in NVRAM files of any format, and become entries by partit
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from steps.boot import loaders
 from steps.boot.gpt import Partition
+from tests.steps.boot.nvram import ucs2, vmware
 
 ESP = Partition("gpt", 1, 2048, 61440, bytes(range(16)))
-
-
-def ucs2(text: str) -> bytes:
-    return text.encode("utf-16-le") + b"\0\0"
-
-
-def vmware(*paths: str) -> bytes:
-    """Boot entries between what is in such a file as well, as public notes tell of it."""
-    chance = random.Random(1)
-    parts = [b"MRVN\x01\0\0\0", chance.randbytes(8684), b"EFI_NV", b"VMWNVRAM"]
-    for number, path in enumerate(paths):
-        node = b"\x04\x04" + (len(ucs2(path)) + 4).to_bytes(2, "little") + ucs2(path) + b"\x7f\xff\x04\0"
-        parts += [ucs2(f"Boot{number:04X}"), b"\x01\0\0\0", ucs2("an entry"), node, chance.randbytes(number)]
-    return b"".join(parts).ljust(270_840, b"\xff")
 
 
 def test_each_is_told_once_in_the_files_order_as_it_is_written() -> None:
