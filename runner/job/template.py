@@ -99,7 +99,11 @@ class TemplateReader:
 
     def _with_variables(self, part: Part, known: Mapping[str, Variable]) -> Part:
         """With the template's variables, and what their values have below them, as they are spelled."""
-        types = {name: variable.annotation(self._registry) for name, variable in known.items()}
+
+        def type_of(name: str) -> Any:
+            # Of those alone that are set: it imports the step that has the field.
+            return known[name].annotation(self._registry) if name in known else Any
+
         overrides = {
             self._spelling.name(name, known, self._variables.at[name]): text
             for name, text in self._overrides.items()
@@ -108,7 +112,7 @@ class TemplateReader:
         if entry is not None and isinstance(entry.node, MappingNode):
             found = self._spelling.keys(entry.node, known, "_")
             nodes = {
-                name: Entry(one.at, self._spelling.of(types.get(name, Any), one.node))
+                name: Entry(one.at, self._spelling.of(type_of(name), one.node))
                 for name, one in found.entries.items()
             }
             vars_ = MappingNode(found.at, nodes, found.weight)
@@ -116,9 +120,7 @@ class TemplateReader:
         self._overrides = overrides
         # Here alone: what the template makes of them is text already.
         texts = {
-            name: _as_text(text)
-            for name, text in overrides.items()
-            if _takes_text(types.get(name), part, name)
+            name: _as_text(text) for name, text in overrides.items() if _takes_text(type_of(name), part, name)
         }
         self._variables.set(named(part.entries, "vars"), {**overrides, **texts})
         return part

@@ -14,7 +14,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.drill import drilling, planning, words
+from steps.drill import words
 from steps.points import stored
 from steps.qemu.system import QEMU_SYSTEM
 from steps.repository import layout, reader
@@ -127,6 +127,8 @@ def _not_due(ctx: Context, inputs: DrillNewPointIn) -> str:
 
 def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
     """That it could not be made is recorded with the point too. Raises what kept it from that."""
+    from steps.drill import drilling, planning
+
     host, root = locate(ctx, inputs.point.repository)
     planned: PlannedDrill | None = None
     try:

@@ -7,7 +7,7 @@ from runner.events.step_report import StepReport
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
-from steps.drill import drilling, needs, words
+from steps.drill import words
 from steps.qemu import nbd_server
 from steps.qemu.system import QEMU_SYSTEM
 from steps.values.drill import Drilled
@@ -43,14 +43,22 @@ class DrillPoint(Step[DrillPointIn, Empty, Drilled]):
     def check(self, ctx: Context, inputs: DrillPointIn, recorded: Drilled | None) -> Drilled | None:
         """What a killed run recorded with the point is not done again; one that was killed before that
         starts over."""
-        return recorded or drilling.finished(ctx, inputs.planned)
+        if recorded is not None:
+            return recorded
+        from steps.drill import drilling
+
+        return drilling.finished(ctx, inputs.planned)
 
     def run(self, ctx: Context, inputs: DrillPointIn, live: Empty) -> Drilled:
+        from steps.drill import drilling
+
         return drilling.drill(ctx, inputs.planned)
 
     def preflight(self, ctx: Context | None, known: Known[DrillPointIn, Drilled]) -> Preflight[Drilled]:
         if ctx is None or known.inputs is None or known.out is not None:
             return Preflight()
+        from steps.drill import needs
+
         return needs.of(ctx, known.inputs.planned)
 
     def report(self, out: Drilled) -> StepReport:

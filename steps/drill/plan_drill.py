@@ -6,7 +6,7 @@ from runner.events.step_report import StepReport
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
-from steps.drill import planning, words
+from steps.drill import words
 from steps.qemu.system import QEMU_SYSTEM
 from steps.values.drill import DrillOptions
 from steps.values.planned_drill import PlannedDrill
@@ -40,6 +40,8 @@ class PlanDrill(Step[PlanDrillIn, Empty, PlannedDrill]):
         return recorded
 
     def run(self, ctx: Context, inputs: PlanDrillIn, live: Empty) -> PlannedDrill:
+        from steps.drill import planning
+
         return planning.plan(ctx, inputs.point, inputs)
 
     def preflight(
