@@ -91,8 +91,9 @@ class _Ending:
             self._line()
 
     def _pictures(self) -> None:
-        for picture in self._summary.pictures:
-            self._line(f"  {picture.caption}: {picture.file}")
+        for node in self._summary.nodes:
+            for picture in node.pictures:
+                self._line(f"  Picture of {node.node}: {picture.file}")
 
     def _held(self) -> None:
         if not self._summary.held:

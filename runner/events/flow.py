@@ -35,6 +35,11 @@ class FlowSummary(Model):
     noun: str = "bytes"
 
     @property
+    def is_wait(self) -> bool:
+        """Whether it says how long something was watched at most: it may end before, and moves nothing."""
+        return self.noun == "second"
+
+    @property
     def state(self) -> Literal["complete", "incomplete", "unknown"]:
         if self.total is None:
             return "unknown"
@@ -154,11 +159,11 @@ def _moved(event: NodeProgress) -> int:
 
 
 def throughput(flows: Iterable[Flow], start: datetime, end: datetime) -> Throughput:
-    """Each sample's bytes are spread evenly over the time since the sample before."""
+    """Of those of bytes. Each sample's are spread evenly over the time since the sample before."""
     # Two events in one instant are a run of no length, which cannot be divided by.
     width = max((end - start).total_seconds() / BINS, 0.05)
     phases: dict[str, list[float]] = {}
-    for flow in flows:
+    for flow in (flow for flow in flows if flow.latest.noun == "bytes"):
         bins = phases.setdefault(flow.latest.phase, [0.0] * BINS)
         for (since, before), (until, after) in zip(flow.samples, flow.samples[1:], strict=False):
             # A disk that starts over counts from zero again.

@@ -87,7 +87,7 @@ def _values(summary: RunSummary, pictures: Sequence[Shown]) -> dict[str, object]
         "commands": _by_purpose(summary.commands),
         "tables": [_table(table) for table in summary.tables],
         "flows": [
-            _flow(flow) for flow in sorted(summary.flows, key=lambda flow: order.get(flow.node, len(order)))
+            _flow(flow) for flow in sorted(_moved(summary), key=lambda flow: order.get(flow.node, len(order)))
         ],
         "nodes": [_nodes(line, summary) for line in in_lines(summary.nodes)],
         "must_fix_first": must_fix_first(summary),
@@ -107,11 +107,14 @@ def _figures(summary: RunSummary) -> list[Fact]:
     states = [node.state for node in summary.nodes]
     counted = [f"{states.count(state)} {ending.word}" for state, ending in NODES.items() if state in states]
     figures.append(Fact("Nodes", ", ".join(counted)))
-    for phase in dict.fromkeys(flow.phase for flow in summary.flows):
-        figures.append(
-            Fact(phase.capitalize(), _phase([flow for flow in summary.flows if flow.phase == phase]))
-        )
+    moved = _moved(summary)
+    for phase in dict.fromkeys(flow.phase for flow in moved):
+        figures.append(Fact(phase.capitalize(), _phase([flow for flow in moved if flow.phase == phase])))
     return figures
+
+
+def _moved(summary: RunSummary) -> list[FlowSummary]:
+    return [flow for flow in summary.flows if not flow.is_wait]
 
 
 def _phase(flows: Sequence[FlowSummary]) -> str:

@@ -16,7 +16,7 @@ from runner.app.runs import Result
 from runner.base.units import MiB
 from runner.cli.job_results import Ended
 from runner.console.final_summary import print_ending
-from runner.events.events import Event, NodeUndone
+from runner.events.events import Event, NodeProgress, NodeUndone
 from runner.events.fold import fold
 from runner.events.journal import Journal, read_events
 from runner.events.step_report import Alarm, Cell, Picture, Row, Statement, StepReport
@@ -107,7 +107,7 @@ def test_ci_finds_the_picture_at_its_test_case(picture: Path, tmp_path: Path):
 def test_a_terminal_says_where_it_is(events: Callable[[Path], list[Event]], picture: Path):
     said = io.StringIO()
     print_ending(fold(events(picture), report_of), said)
-    assert f"{CAPTION}: {picture}" in said.getvalue()
+    assert f"Picture of drill: {picture}" in said.getvalue()
 
 
 def test_programs_get_caption_and_file(picture: Path):
@@ -193,6 +193,20 @@ def test_pictures_of_nodes_whose_names_look_alike_lie_apart(picture: Path, tmp_p
         story.quick(node, 1.0, {"picture": str(picture)})
     write_reports(fold(story.end("done", 0), report_of), tmp_path / "report")
     assert {"drill-a-b.png", "drill-a-b-2.png"} <= {one.name for one in (tmp_path / "report").iterdir()}
+
+
+def test_that_a_guest_was_watched_is_nothing_that_moved(tmp_path: Path):
+    """It ends when it has seen enough, which is less than it might have taken."""
+    story = Story({})
+    story.begin("drill")
+    for second in (0, 1, 2):
+        story.tell(NodeProgress, node="drill", label="pgtest1", phase="watch", done=second, total=300, noun="second")
+    story.finish("drill", 2.0)
+    summary = fold(story.end("done", 0), report_of)
+    assert summary.throughput.phases == {}
+    page = html(summary, tmp_path / "report")
+    assert not {"Throughput", "What moved in this attempt"} & page.sections.keys()
+    assert "300" not in page.sections[""]
 
 
 def test_a_run_without_pictures_has_no_heading_for_them(tmp_path: Path):
