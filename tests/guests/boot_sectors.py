@@ -1,5 +1,5 @@
 """Boot sectors that do one thing each, and disks that begin with one: half a CPU second a boot, where a Linux takes ten
-times that. `boot_sector.S` is their source; Debian's gcc and binutils assemble it.
+times that. `boot_sector.S` is their source.
 
     disk(tmp_path / "disk.raw", sector("prints", "login:"), 64 * MiB)
 """
@@ -7,12 +7,11 @@ times that. `boot_sector.S` is their source; Debian's gcc and binutils assemble 
 from __future__ import annotations
 
 import functools
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from runner.base.units import MiB
+from tests.guests.assembled import assembled
 
 SOURCE = Path(__file__).parent / "boot_sector.S"
 SECTOR = 512
@@ -34,14 +33,8 @@ Deed = Literal[
 @functools.cache
 def sector(deed: Deed, text: str = "", *, lba: int = 1, times: int = 0) -> bytes:
     """512 bytes. Its BIOS must be SeaBIOS, for "powers-off"."""
-    words = {"TEXT": f'"{_escaped(text)}"', "LBA": str(lba), "TIMES": str(times)}
-    with tempfile.TemporaryDirectory() as scratch:
-        made, raw = f"{scratch}/sector.o", Path(scratch, "sector")
-        defined = [f"-D{name}={value}" for name, value in words.items()]
-        compile_ = ["gcc", "-m32", "-nostdinc", "-c", f"-D{deed.upper().replace('-', '_')}", *defined, "-o", made]
-        _run([*compile_, str(SOURCE)])
-        _run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", str(raw), made])
-        return raw.read_bytes()
+    chosen = {deed.upper().replace("-", "_"): "1"}
+    return assembled(SOURCE, start=0x7C00, **chosen, TEXT=f'"{_escaped(text)}"', LBA=str(lba), TIMES=str(times))
 
 
 def disk(path: Path, first: bytes, size: int = 8 * MiB) -> Path:
@@ -61,9 +54,3 @@ def summed(content: bytes) -> str:
 def _escaped(text: str) -> str:
     """As a string of the assembler's, and of the preprocessor's before it."""
     return "".join(f"\\{byte:03o}" for byte in text.encode())
-
-
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise AssertionError(f"{argv[0]}: {done.stderr}")

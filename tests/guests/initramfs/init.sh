@@ -41,7 +41,7 @@ if ! has silent; then
 fi
 
 ip link set lo up
-card=$(ls /sys/class/net | grep -v '^lo$' | head -n 1)
+card=$(echo /sys/class/net/e*)
 if [ -n "$card" ]; then
     ip link set "$card" up
     if has address; then
