@@ -55,17 +55,14 @@ class Found:
         }
 
 
-def find(wanted: Wanted) -> Found:
-    """Asks whether a point that is not trusted is to be restored. Raises what `find_point` and
-    `consent.agree` do."""
+def find(wanted: Wanted, question: str = "Restore it anyway?") -> Found:
+    """Asks the `question` of a point that is not trusted. Raises what `find_point` and `consent.agree` do."""
     asked = wanted.asked
     with asked.places() as places:
         place, path = find_point(asked.job, places, wanted.point)
         stored.refuse_unknown_disks(place.host, path, wanted.disks)
         known = standing.read(place.host, path, wanted.disks)
-    suspect = not wanted.dry_run and consent.accept_suspect(
-        known, "Restore it anyway?", given=wanted.accept_suspect
-    )
+    suspect = not wanted.dry_run and consent.accept_suspect(known, question, given=wanted.accept_suspect)
     values: dict[str, JsonValue] = {
         "repository": place.name,
         "point": path,
