@@ -10,20 +10,14 @@ import functools
 import struct
 import subprocess
 import tempfile
-import uuid
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from runner.base.units import MiB
+from tests.guests import gpt_disk
+from tests.guests.gpt_disk import EFI_SYSTEM, Partition
 
 SOURCE = Path(__file__).parent / "efi_application.S"
-
-SYSTEM_PARTITION = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-LINUX_PARTITION = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
-
-ENTRIES, ENTRY = 128, 128
-"""Of a partition table: how many, and bytes of each."""
 
 Files = Mapping[str, bytes]
 """Path with slashes, each name of 8 and 3 characters at most → its content, which is not empty."""
@@ -40,45 +34,14 @@ def application(text: str) -> bytes:
         return linked.read_bytes()
 
 
-def disk(path: Path, files: Files, *, capacity: int = 32 * MiB, partition: uuid.UUID | None = None) -> Path:
-    """Its EFI system partition begins at 1 MiB and takes all but the last; `partition` is its own GUID."""
-    start, size = 1 * MiB, capacity - 2 * MiB
-    table = gpt(capacity, [(SYSTEM_PARTITION, partition or uuid.uuid4(), start, start + size)])
-    with path.open("wb") as file:
-        file.truncate(capacity)
-        for at, content in ((0, table[0]), (start, fat16(size, files)), (capacity - len(table[1]), table[1])):
-            file.seek(at)
-            file.write(content)
+def disk(path: Path, files: Files, *, capacity: int = 32 * MiB) -> Path:
+    """Its EFI system partition begins at 1 MiB and takes all but the last."""
+    partition = Partition("files", EFI_SYSTEM, 1 * MiB, capacity - 2 * MiB)
+    gpt_disk.write(path, capacity, [partition])
+    with path.open("r+b") as file:
+        file.seek(partition.start)
+        file.write(fat16(partition.size, files))
     return path
-
-
-def gpt(
-    capacity: int,
-    partitions: list[tuple[uuid.UUID, uuid.UUID, int, int]],
-    *,
-    sector: int = 512,
-) -> tuple[bytes, bytes]:
-    """The beginning and the end of a disk with `partitions`: type, GUID, first byte, byte after the last (UEFI
-    specification 2.10, 5.3)."""
-    last = capacity // sector - 1
-    entries = b"".join(
-        kind.bytes_le + own.bytes_le + struct.pack("<QQQ72x", start // sector, end // sector - 1, 0)
-        for kind, own, start, end in partitions
-    ).ljust(ENTRIES * ENTRY, b"\0")
-    length = len(entries) // sector
-    identity = uuid.uuid4().bytes_le
-
-    def header(own: int, other: int, table: int) -> bytes:
-        usable = struct.pack("<QQ", 2 + length, last - length - 1)
-        rest = struct.pack("<QQ", own, other) + usable + identity
-        rest += struct.pack("<QIII", table, ENTRIES, ENTRY, zlib.crc32(entries))
-        unsigned = struct.pack("<8sIIII", b"EFI PART", 0x10000, 92, 0, 0) + rest
-        crc = struct.pack("<I", zlib.crc32(unsigned))
-        return (unsigned[:16] + crc + unsigned[20:]).ljust(sector, b"\0")
-
-    record = struct.pack("<B3xB3xII", 0, 0xEE, 1, min(last, 0xFFFFFFFF))
-    protective = (bytes(446) + record + bytes(48) + b"\x55\xaa").ljust(sector, b"\0")
-    return protective + header(1, last, 2) + entries, entries + header(last, 1, last - length)
 
 
 def fat16(size: int, files: Files) -> bytes:

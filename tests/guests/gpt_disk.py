@@ -19,7 +19,6 @@ LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 
 _NAMESPACE = uuid.UUID("5b1a8f0e-6d3c-4d57-9a29-1f0c8a52e3d4")
 _ENTRIES, _ENTRY_SIZE = 128, 128
-_TABLE_SECTORS = _ENTRIES * _ENTRY_SIZE // SECTOR
 
 
 @dataclass(frozen=True)
@@ -39,34 +38,42 @@ class Partition:
 def write(path: Path, size: int, partitions: Sequence[Partition]) -> None:
     """The rest reads as zeros."""
     assert size % MiB == 0
-    sectors = size // SECTOR
-    table = b"".join(_entry(one) for one in partitions).ljust(_ENTRIES * _ENTRY_SIZE, b"\0")
+    begin, end = tables(size, partitions)
     with path.open("wb") as file:
         file.truncate(size)
-        file.write(_protective_mbr(sectors))
-        file.write(_header(1, sectors - 1, 2, sectors, table))
-        file.write(table)
-        file.seek(size - SECTOR - len(table))
-        file.write(table)
-        file.write(_header(sectors - 1, 1, sectors - 1 - _TABLE_SECTORS, sectors, table))
+        file.write(begin)
+        file.seek(size - len(end))
+        file.write(end)
 
 
-def _entry(one: Partition) -> bytes:
-    first, last = one.start // SECTOR, (one.start + one.size) // SECTOR - 1
+def tables(size: int, partitions: Sequence[Partition], sector: int = SECTOR) -> tuple[bytes, bytes]:
+    """What is at the beginning of a disk with sectors of that size, and at its end."""
+    sectors = size // sector
+    table = b"".join(_entry(one, sector) for one in partitions).ljust(_ENTRIES * _ENTRY_SIZE, b"\0")
+    used = len(table) // sector
+
+    def header(mine: int, other: int, table_at: int) -> bytes:
+        return _header(mine, other, (2 + used, sectors - 2 - used), table_at, table).ljust(sector, b"\0")
+
+    begin = _protective_mbr(sectors).ljust(sector, b"\0") + header(1, sectors - 1, 2) + table
+    return begin, table + header(sectors - 1, 1, sectors - 1 - used)
+
+
+def _entry(one: Partition, sector: int) -> bytes:
+    first, last = one.start // sector, (one.start + one.size) // sector - 1
     name = one.name.encode("utf-16-le")
     return struct.pack("<16s16sQQQ72s", one.kind.bytes_le, one.uuid.bytes_le, first, last, 0, name)
 
 
-def _header(mine: int, other: int, table_at: int, sectors: int, table: bytes) -> bytes:
-    first, last = 2 + _TABLE_SECTORS, sectors - 2 - _TABLE_SECTORS
+def _header(mine: int, other: int, usable: tuple[int, int], table_at: int, table: bytes) -> bytes:
     disk = uuid.uuid5(_NAMESPACE, "disk").bytes_le
     sums = zlib.crc32(table)
 
     def packed(crc: int) -> bytes:
         head = struct.pack("<8sIIII", b"EFI PART", 0x10000, 92, crc, 0)
-        return head + struct.pack("<QQQQ16sQIII", mine, other, first, last, disk, table_at, _ENTRIES, _ENTRY_SIZE, sums)
+        return head + struct.pack("<QQQQ16sQIII", mine, other, *usable, disk, table_at, _ENTRIES, _ENTRY_SIZE, sums)
 
-    return packed(zlib.crc32(packed(0))).ljust(SECTOR, b"\0")
+    return packed(zlib.crc32(packed(0)))
 
 
 def _protective_mbr(sectors: int) -> bytes:

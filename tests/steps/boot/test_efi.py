@@ -16,7 +16,8 @@ from steps.boot.request import BootRequest
 from steps.boot.seen import Seen
 from steps.values.drill import Expectation, MachineLimits
 from steps.values.machine import Firmware, Machine, MachineDisk
-from tests.guests import efi_disks
+from tests.guests import efi_disks, signed_loaders
+from tests.guests.debian_packages import NotToBeHad
 from tests.hub import Hub
 from tests.steps.boot.nvram import vmware
 
@@ -69,3 +70,12 @@ def test_with_secure_boot_a_loader_that_nobody_signed_is_refused_and_that_is_sai
     assert (seen.verdict, STARTED.encode() in seen.serial) == ("failed", False)
     assert seen.firmware == "EFI (OVMF), secure boot"
     assert "secure boot" in seen.why and r"\EFI\debian\shimx64.efi" in seen.why
+
+
+def test_with_secure_boot_what_debian_and_microsoft_signed_starts(hub: Hub, tmp_path: Path) -> None:
+    try:
+        files = signed_loaders.files(f"echo '{STARTED}'; halt")
+    except NotToBeHad as error:
+        pytest.skip(str(error))
+    seen = booted(hub, efi_disks.disk(tmp_path / "disk.raw", files), "efi-secure")
+    assert (seen.verdict, seen.firmware) == ("passed", "EFI (OVMF), secure boot")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
-import uuid
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from runner.base.units import KiB
 from steps.boot import gpt
 from steps.boot.gpt import Partition
-from tests.guests.efi_disks import LINUX_PARTITION, SYSTEM_PARTITION
-from tests.guests.efi_disks import gpt as table_of
+from tests.guests import gpt_disk
+from tests.guests.gpt_disk import EFI_SYSTEM, LINUX
 
 UNIT = 32 * KiB
 """A table with sectors of 4 KiB takes 24."""
 
 CAPACITY = 64 * UNIT
-FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
 class Disk:
@@ -39,13 +38,22 @@ class Disk:
         return gpt.system_partitions(self.read, len(self.content))
 
 
-def with_gpt(sector: int = 512, partitions: list[tuple[uuid.UUID, uuid.UUID, int, int]] | None = None) -> Disk:
-    usual = [(LINUX_PARTITION, FIRST, 1 * UNIT, 8 * UNIT), (SYSTEM_PARTITION, SECOND, 8 * UNIT, 16 * UNIT)]
-    begins, ends = table_of(CAPACITY, usual if partitions is None else partitions, sector=sector)
+USUAL = [
+    gpt_disk.Partition("root", LINUX, 1 * UNIT, 7 * UNIT),
+    gpt_disk.Partition("files", EFI_SYSTEM, 8 * UNIT, 8 * UNIT),
+]
+
+
+def with_gpt(sector: int = 512, partitions: Sequence[gpt_disk.Partition] = USUAL) -> Disk:
+    begins, ends = gpt_disk.tables(CAPACITY, partitions, sector)
     disk = Disk(bytes(CAPACITY))
     disk.content[: len(begins)] = begins
     disk.content[-len(ends) :] = ends
     return disk
+
+
+def a_system_partition(start: int, size: int) -> Disk:
+    return with_gpt(partitions=[gpt_disk.Partition("files", EFI_SYSTEM, start, size)])
 
 
 def with_mbr(*records: tuple[int, int, int]) -> Disk:
@@ -61,7 +69,7 @@ def with_mbr(*records: tuple[int, int, int]) -> Disk:
 @pytest.mark.parametrize("sector", [512, 4096])
 def test_that_of_a_gpt_has_its_number_guid_and_sectors(sector: int) -> None:
     start, sectors = 8 * UNIT // sector, 8 * UNIT // sector
-    assert with_gpt(sector).found == (Partition("gpt", 2, start, sectors, SECOND.bytes_le, sector),)
+    assert with_gpt(sector).found == (Partition("gpt", 2, start, sectors, USUAL[1].uuid.bytes_le, sector),)
 
 
 @pytest.mark.parametrize("sector", [512, 4096])
@@ -97,9 +105,9 @@ def test_that_of_an_mbr_has_the_disks_signature() -> None:
         with_mbr((0xEF, 0, 256)),
         with_mbr((0xEF, 128, 0)),
         with_mbr((0xEF, 128, 0xFFFFFFFF)),
-        with_gpt(partitions=[(SYSTEM_PARTITION, FIRST, 16 * UNIT, 8 * UNIT)]),
-        with_gpt(partitions=[(SYSTEM_PARTITION, FIRST, 16 * UNIT, 2 * CAPACITY)]),
-        with_gpt(partitions=[(SYSTEM_PARTITION, FIRST, 0, 8 * UNIT)]),
+        a_system_partition(16 * UNIT, -8 * UNIT),
+        a_system_partition(16 * UNIT, 2 * CAPACITY),
+        a_system_partition(0, 8 * UNIT),
         with_gpt(partitions=[]),
         Disk(b""),
         Disk(b"\x55" * 512),
@@ -111,7 +119,7 @@ def test_what_does_not_add_up_is_not_there(disk: Disk) -> None:
 
 
 def test_only_so_many_are_told() -> None:
-    many = [(SYSTEM_PARTITION, uuid.uuid4(), at * UNIT, at * UNIT + UNIT) for at in range(1, 60)]
+    many = [gpt_disk.Partition(str(at), EFI_SYSTEM, at * UNIT, UNIT) for at in range(1, 60)]
     assert len(with_gpt(partitions=many).found) == gpt.MOST
 
 
