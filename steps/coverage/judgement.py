@@ -223,7 +223,10 @@ def _drilled(own: Sequence[Protection]) -> VmDrilled | None:
 def _not_passed(found: Sequence[VmCoverage]) -> Iterator[str]:
     """VMs whose newest drill is to be looked at: a VM is covered all the same, and listed with those that
     are."""
-    for verdict, said in (("failed", "failed their newest drill"), ("undecided", "newest drill undecided")):
+    for verdict, said in (
+        ("failed", "the newest drill failed"),
+        ("undecided", "the newest drill is undecided"),
+    ):
         if vms := [one.vm for one in found if one.drilled is not None and one.drilled.verdict == verdict]:
             yield f"{said}: {_named(vms)}"
 

@@ -17,9 +17,9 @@ from steps.coverage.document import ALARMING, ORDER, WORDS, Coverage, Gone, Stat
 SHOWN = 50
 """Rows of a table in a terminal or a merge request: who reads more of them looks at the page."""
 
-COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "drilled", "why")
+COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "drill passed", "why")
 GONE = ("VM", "inventory path", "points", "newest", "why")
-QUANTITIES = ("age", "rpo", "verified", "drilled")
+QUANTITIES = ("age", "rpo", "verified", "drill passed")
 """Columns that stand to the right."""
 NOTHING = "–"
 

@@ -162,7 +162,7 @@ def test_what_came_of_drills_is_read_from_the_points_and_changes_no_exit_code(
     for shape in ("text", "html", "md"):
         code, text = shown(capsys, *words, "--all", "--format", shape)
         assert code == 0
-        assert "failed their newest drill: db2" in text
+        assert "the newest drill failed: db2" in text
     code, text = shown(capsys, *words, "--all")
     lines = {line.split()[0]: line for line in text.splitlines() if line.startswith(("db", "web"))}
     assert "10 d ago, FAILED 2 h ago" in lines["db2"]

@@ -214,7 +214,7 @@ def test_of_each_vm_it_is_said_when_it_last_passed_a_drill(known: dict[str, Any]
     items = [item("db", 1), item("other", 2)]
     taken = {1: gold(), 2: gold()}
     found = judged(items, protection(1, 3, **known), protection(2, 3, **drilled("passed", 1)), taken=taken)
-    assert cell(found, "drilled") == [said, "1 h ago"]
+    assert cell(found, "drill passed") == [said, "1 h ago"]
     assert why in (cell(found, "why")[0] if why else "")
     assert found.exit_code == 0, "a drill alone covers and uncovers nothing"
 
@@ -230,7 +230,7 @@ def test_the_newest_drill_of_several_repositories_counts_and_any_pass() -> None:
 
 def test_of_a_vm_without_a_point_nothing_is_said_of_drills() -> None:
     found = judged([item("db", 1)], taken={1: gold()})
-    assert all("drilled" not in group.columns for group in view.groups(found))
+    assert all("drill passed" not in group.columns for group in view.groups(found))
 
 
 def test_whose_newest_drill_did_not_pass_is_named_also_where_only_what_to_look_at_is_listed() -> None:
@@ -239,11 +239,11 @@ def test_whose_newest_drill_did_not_pass_is_named_also_where_only_what_to_look_a
     points = [protection(number, 3, **known) for number, known in enumerate(drills)]
     found = judged(items, *points, taken=dict.fromkeys(range(9), gold()))
     assert found.notes == (
-        "failed their newest drill: vm0, vm1, vm2, vm3, vm4 and 2 more",
-        "newest drill undecided: vm7",
+        "the newest drill failed: vm0, vm1, vm2, vm3, vm4 and 2 more",
+        "the newest drill is undecided: vm7",
     )
     told = io.StringIO()
     view.print_text(found, told, everything=False)
-    assert "note: failed their newest drill: vm0" in told.getvalue()
-    assert "failed their newest drill: vm0" in view.as_markdown(found)
-    assert "failed their newest drill: vm0" in view.as_html(found)
+    assert "note: the newest drill failed: vm0" in told.getvalue()
+    assert "the newest drill failed: vm0" in view.as_markdown(found)
+    assert "the newest drill failed: vm0" in view.as_html(found)
