@@ -99,3 +99,29 @@ def test_three_nights_of_a_vm_that_does_not_boot_and_then_does(site: Estate, ser
     (one,) = json.loads(text)["vms"]
     assert (one["drilled"]["verdict"], one["drill_passed"]) == ("passed", one["drilled"]["at"])
     assert not list(site.directory.rglob("notices.json"))
+
+
+def test_a_job_that_drills_is_told_of_once_while_its_point_does_not_boot(
+    site: Estate, service: Sink, tmp_path: Path
+) -> None:
+    site.vcenter.write(VM, 2000, 0, bytes(512))
+    site.run(site.job())
+    job = site.directory / "drill.yaml"
+    values = {"repository": "main", "point": VM, "expect": [{"serial": "login:"}], "accelerator": "tcg"}
+    job.write_text(
+        yaml.safe_dump({"version": 1, "include": "site.yaml", "template": "drill", "name": "weekly", "vars": values})
+    )
+    words = ("run", job, "--json", "--state", site.directory / "state", "--report")
+    for number in range(2):
+        code, out, _ = sendense(*words, tmp_path / f"report-{number}")
+        (run,) = json.loads(out)["runs"]
+        assert (code, run["outcome"]) == (5, "alarm")
+        assert len(pictures(tmp_path / f"report-{number}")) == len(run["pictures"]) == 1
+    assert service.titles == ["sendense: weekly: failed"]
+    assert "does not boot: " in service.notices[0]["message"]
+
+    site.vcenter.write(VM, 2000, 0, sector("prints", "login:"))
+    site.run(site.job())
+    code, out, err = sendense(*words, tmp_path / "report-passed")
+    assert code == 0, err
+    assert service.titles[1:] == ["sendense: weekly: recovered"]
