@@ -104,6 +104,7 @@ LATE = {
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
     ("steps/drill/drill_new_point.py", "steps.drill"): "a run alone boots anything, with asyncio for QEMU's monitor",
     ("steps/drill/drill_point.py", "steps.drill"): "as in drill_new_point",
+    ("steps/drill/installed.py", "steps.boot"): "as in drill_new_point, and a doctor of a machine",
     ("steps/drill/plan_drill.py", "steps.drill"): "as in drill_new_point",
     ("steps/metrics/textfile.py", "prometheus_client"): "it may not be installed, which is a sentence",
     ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import posixpath
 import secrets
+import threading
 from dataclasses import dataclass
 
-from runner.base.waiting import until
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.waiting import NEVER, until
 from runner.events.check_results import Observation, good, met, noted
 from runner.hosts.host import Host
+from runner.hosts.local import LocalHost
 from runner.step.context import Context
-from runner.step.tools import ToolMissing
+from runner.step.tools import HERE, ToolMissing
 from steps.boot.last_words import last_words
 from steps.boot.sandbox import SANDBOX
 from steps.boot.seen import BootError
@@ -23,6 +26,8 @@ from steps.qemu.system import QEMU_SYSTEM
 from steps.values.drill import Accelerator, AcceleratorChoice
 
 DEVICE = "/dev/kvm"
+
+_LOOKED_AT = "KVM, for restore points that are booted"
 
 TRIAL_TIMEOUT = 12.0
 """Seconds for the boot sector's line: half a second with KVM on a quiet machine, and less than that under
@@ -74,23 +79,41 @@ def choose(ctx: Context, host: Host, choice: AcceleratorChoice) -> Chosen:
 
 def observation(ctx: Context, host: Host) -> Observation:
     """For a doctor: how drills would run on `host`, which has QEMU."""
-    subject, looked_at = f"host {host.name}", "KVM, for drills"
+    subject = f"host {host.name}"
     try:
-        trial = _tried(ctx, host)
-    except ToolMissing as missing:
-        return met(subject, looked_at, missing)
+        return _observed(subject, _tried(ctx, host))
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        return met(subject, _LOOKED_AT, error)
+
+
+def here() -> Observation:
+    """Of this machine, see `runner.step.tools.Program.here`."""
+    here = LocalHost(HERE)
+    try:
+        QEMU_SYSTEM.version_on(here)
+        return _observed(HERE, _try(here, NEVER))
+    except ToolMissing:
+        return noted(HERE, _LOOKED_AT, f"not tried without {QEMU_SYSTEM.program}")
+    except SendenseError as error:
+        return noted(HERE, _LOOKED_AT, error.message)
+
+
+def _observed(subject: str, trial: _Trial) -> Observation:
     if not trial.found:
-        return good(subject, looked_at, "KVM runs guests")
-    slow = f"{trial.found}: drills run 10 to 50 times slower, under TCG"
-    return noted(subject, looked_at, slow, trial.remedy)
+        return good(subject, _LOOKED_AT, "guests run with KVM")
+    slow = f"{trial.found}, so drills use TCG, which is 10 to 50 times slower"
+    return noted(subject, _LOOKED_AT, slow, trial.remedy)
 
 
 def _tried(ctx: Context, host: Host) -> _Trial:
-    return ctx.once(("kvm", host.name), lambda: _try(ctx, host))
-
-
-def _try(ctx: Context, host: Host) -> _Trial:
     QEMU_SYSTEM.require(ctx, host)
+    return ctx.once(("kvm", host.name), lambda: _try(host, ctx.stop))
+
+
+def _try(host: Host, stop: threading.Event) -> _Trial:
+    """`host` has QEMU."""
     if host.run(("test", "-e", DEVICE), ok=(0, 1)).exit_code:
         return _Trial(f"it has no {DEVICE}", "enable virtualization in its firmware or its hypervisor")
     if host.run(("test", "-w", DEVICE), ok=(0, 1)).exit_code:
@@ -98,10 +121,10 @@ def _try(ctx: Context, host: Host) -> _Trial:
         return _Trial(
             f"user {account} may not open {DEVICE}", f"add it to group kvm: usermod -aG kvm {account}"
         )
-    return _boot(ctx, host)
+    return _boot(host, stop)
 
 
-def _boot(ctx: Context, host: Host) -> _Trial:
+def _boot(host: Host, stop: threading.Event) -> _Trial:
     line = f"guest-{secrets.token_hex(8)}"
     with host.tempdir() as directory:
         sector = posixpath.join(directory, "sector")
@@ -110,7 +133,7 @@ def _boot(ctx: Context, host: Host) -> _Trial:
         try:
             until(
                 lambda: line in child.stderr() or child.poll() is not None,
-                stop=ctx.stop,
+                stop=stop,
                 timeout=TRIAL_TIMEOUT,
             )
         except TimeoutError:

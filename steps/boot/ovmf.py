@@ -20,10 +20,12 @@ from pydantic import ConfigDict, ValidationError
 from runner.base.errors import HostError, SendenseError
 from runner.base.model import Model
 from runner.base.units import MiB
-from runner.events.check_results import Observation, observe
+from runner.events.check_results import Observation, good, noted, observe
 from runner.hosts.host import Host
+from runner.hosts.local import LocalHost
 from runner.hosts.script import load
 from runner.step.context import Context
+from runner.step.tools import HERE
 from steps.values.machine import Firmware
 
 DIRECTORIES = ("/usr/share/qemu/firmware", "/etc/qemu/firmware")
@@ -126,9 +128,24 @@ def observation(ctx: Context, host: Host) -> Observation:
     return observe(f"host {host.name}", "OVMF, for machines with EFI", lambda: _told(ctx, host))
 
 
+def here() -> Observation:
+    """Of this machine, see `runner.step.tools.Program.here`."""
+    looked_at = "OVMF, for restore points with EFI that are booted here"
+    try:
+        found = builds(LocalHost(HERE))
+    except SendenseError as error:
+        return noted(HERE, looked_at, error.message)
+    plain, secure = choice(found, "efi"), choice(found, "efi-secure")
+    if plain is None or secure is None:
+        return noted(HERE, looked_at, "it is not installed", "install ovmf if it is needed here")
+    return good(HERE, looked_at, _words(plain, secure))
+
+
 def _told(ctx: Context, host: Host) -> str:
-    plain = find(ctx, host, "efi")
-    secure = find(ctx, host, "efi-secure")
+    return _words(find(ctx, host, "efi"), find(ctx, host, "efi-secure"))
+
+
+def _words(plain: Ovmf, secure: Ovmf) -> str:
     return (
         f"{plain.code}; secure boot with {secure.code}" if secure.secure else f"{plain.code}; no secure boot"
     )

@@ -4,6 +4,7 @@ and watched, and what was seen is recorded with the point."""
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from runner.base.errors import SendenseError
@@ -15,6 +16,7 @@ from steps.boot.request import BootRequest
 from steps.boot.seen import Seen
 from steps.drill import keeping
 from steps.nbd.image_server import serve
+from steps.qemu import nbd_server
 from steps.repository import verification_records
 from steps.repository.verification_records import Drill
 from steps.values.drill import Drilled, Evidence
@@ -104,7 +106,7 @@ def _request(ctx: Context, planned: PlannedDrill) -> BootRequest:
     wanted = {disk.key for disk in planned.machine.disks}
     return BootRequest(
         machine=planned.machine,
-        disks={disk.key: _readable(ctx, planned, disk) for disk in planned.point.disks if disk.key in wanted},
+        disks=_readable(ctx, planned, [disk for disk in planned.point.disks if disk.key in wanted]),
         expect=planned.expect,
         limits=planned.limits,
         accelerator=planned.accelerator,
@@ -113,12 +115,18 @@ def _request(ctx: Context, planned: PlannedDrill) -> BootRequest:
     )
 
 
-def _readable(ctx: Context, planned: PlannedDrill, disk: StoredDisk) -> str:
-    """Its NBD URI on the host that boots it, good until `ctx` ends."""
-    served = serve(ctx, _repository_host(ctx, planned), disk.image, "read-only", CONNECTIONS)
+def _readable(ctx: Context, planned: PlannedDrill, disks: Sequence[StoredDisk]) -> dict[int, str]:
+    """The NBD URI of each on the host that boots it, by its key; good until `ctx` ends. Raises
+    LendingForbidden."""
+    there, host = _repository_host(ctx, planned), ctx.host(planned.host)
+    served = {disk.key: serve(ctx, there, disk.image, "read-only", CONNECTIONS) for disk in disks}
     if planned.host == planned.point.host:
-        return served.there
-    return served.uris[0]
+        return {key: one.there for key, one in served.items()}
+    # This machine reaches both; where they are the same host under two names, the data makes a detour.
+    exports = [nbd_server.parsed(one.uris[0]) for one in served.values()]
+    sockets = ctx.closing.enter_context(host.lend([str(socket) for socket, _ in exports]))
+    uris = [nbd_server.uri(socket, export) for socket, (_, export) in zip(sockets, exports, strict=True)]
+    return dict(zip(served, uris, strict=True))
 
 
 def _record(ctx: Context, planned: PlannedDrill, begun: datetime, seen: Seen) -> Drill:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import posixpath
 
 from runner.base.errors import Interrupted, SendenseError
+from runner.events.check_results import Observation
 from runner.step.context import Context
 from runner.step.preflight import Preflight
 from runner.step.space import Space
-from steps.boot import ovmf
-from steps.drill import drilling
+from steps.boot import accelerator, ovmf
+from steps.drill import drilling, planning
 from steps.nbd import forwards
 from steps.qemu import nbd_server
 from steps.qemu.system import QEMU_SYSTEM
-from steps.values.drill import Drilled
+from steps.values.drill import Drilled, DrillOptions
 from steps.values.planned_drill import PlannedDrill
+from steps.values.stored_point import StoredPoint
 
 
 def of(ctx: Context, planned: PlannedDrill) -> Preflight[Drilled]:
@@ -24,6 +26,8 @@ def of(ctx: Context, planned: PlannedDrill) -> Preflight[Drilled]:
         observations.append(ovmf.observation(ctx, host))
     if observations[1].state != "wrong":
         observations.append(forwards.examine(ctx, there))
+    if planned.host != planned.point.host and not host.local:
+        observations.append(forwards.examine_lending(ctx, host))
     if lack := ctx.shortfall(planned.host, **drilling.takes(planned)):
         return Preflight(observations=tuple(observations), problems=(lack,))
     try:
@@ -32,6 +36,23 @@ def of(ctx: Context, planned: PlannedDrill) -> Preflight[Drilled]:
         raise
     except SendenseError as error:
         return Preflight(observations=tuple(observations), problems=(error.message,))
+
+
+def of_accelerator(ctx: Context, point: StoredPoint, options: DrillOptions) -> tuple[Observation, ...]:
+    """For a doctor alone: a guest is booted for it. What keeps the point from being drilled at all is met
+    when it is planned."""
+    if options.accelerator == "tcg":
+        return ()
+    try:
+        host = planning.plan(ctx, point, options).host
+    except Interrupted:
+        raise
+    except SendenseError:
+        return ()
+    found = accelerator.observation(ctx, ctx.host(host))
+    if options.accelerator == "kvm" and found.state == "noted":
+        found = found.model_copy(update={"state": "wrong"})
+    return (found,)
 
 
 def _room(ctx: Context, planned: PlannedDrill) -> Space:

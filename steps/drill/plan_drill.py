@@ -7,6 +7,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.drill import words
+from steps.drill.installed import KVM, OVMF
 from steps.qemu.system import QEMU_SYSTEM
 from steps.values.drill import DrillOptions
 from steps.values.planned_drill import PlannedDrill
@@ -28,7 +29,7 @@ class PlanDrill(Step[PlanDrillIn, Empty, PlannedDrill]):
     read_only = True
     In = PlanDrillIn
     Out = PlannedDrill
-    tools = (QEMU_SYSTEM,)
+    tools = (QEMU_SYSTEM, OVMF, KVM)
     example = 'uses: plan-drill, with: {point: "${{ point }}", expect: [{serial: "login:"}]}'
     errors = (
         "the host has no QEMU, or for a VM with EFI no OVMF (what to install is said)",
@@ -49,7 +50,13 @@ class PlanDrill(Step[PlanDrillIn, Empty, PlannedDrill]):
     ) -> Preflight[PlannedDrill]:
         settings = words.settings(known.told, known.out)
         if known.out is None:
-            return Preflight(settings=settings)
+            if ctx is None or known.inputs is None:
+                return Preflight(settings=settings)
+            from steps.drill import needs
+
+            return Preflight(
+                settings=settings, observations=needs.of_accelerator(ctx, known.inputs.point, known.inputs)
+            )
         return Preflight(
             settings=settings, notes=words.otherwise(known.out), decisions=(words.decision(known.out),)
         )
