@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TextIO
 
 from runner.base.dag import Dag
@@ -56,7 +57,8 @@ def head(plan: Plan) -> list[tuple[str, str]]:
     return rows
 
 
-def print_text(plan: Plan, stream: TextIO) -> None:
+def print_text(plan: Plan, stream: TextIO, *, said: Container[str] = ()) -> None:
+    """`said`: notes that stand above it already."""
     title = headline(plan)
     if plan.against is not None and plan.against.state == "deleted":
         print_difference(plan.against, plan.job, stream)
@@ -75,7 +77,7 @@ def print_text(plan: Plan, stream: TextIO) -> None:
             node.id,
             _WORDS[node.action],
             *((_size(node),) if sized else ()),
-            _remarks(node),
+            _remarks(node, said),
         )
         for node in plan.nodes
     ]
@@ -166,6 +168,7 @@ def _size(node: PlanNode) -> str:
     return "" if node.size is None else human_bytes(node.size)
 
 
-def _remarks(node: PlanNode) -> str:
+def _remarks(node: PlanNode, said: Container[str] = ()) -> str:
+    notes = (note for note in node.notes if note not in said)
     below = [word for word, told in (("WARNING", node.warnings), ("PROBLEM", node.problems)) if told]
-    return "; ".join((node.why, *node.notes, *(f"{word}, see below" for word in below)))
+    return "; ".join((node.why, *notes, *(f"{word}, see below" for word in below)))

@@ -166,10 +166,10 @@ def _show(asked: Asked, job: Path) -> None:
     if asked.as_json:
         print_json({**plan.to_json_value(), "machine": None if planned is None else _machine(planned)})
     else:
+        changes = () if planned is None else planned.machine.changes
         if planned is not None:
-            title = f"{planned.source} is booted on {planned.host}."
-            changes_view.print_text(title, planned.machine.changes, sys.stdout)
-        plan_view.print_text(plan, sys.stdout)
+            changes_view.print_text(f"{planned.source} is booted on {planned.host}.", changes, sys.stdout)
+        plan_view.print_text(plan, sys.stdout, said={one.sentence for one in changes})
     raise click.exceptions.Exit(1 if plan.problems else 0)
 
 

@@ -217,7 +217,8 @@ def _show(wanted: Wanted, job: Path, why: str) -> None:
     else:
         if planned is not None:
             new_vm_view.print_text(planned, sys.stdout)
-        plan_view.print_text(plan, sys.stdout)
+        changes = () if planned is None else planned.changes
+        plan_view.print_text(plan, sys.stdout, said={one.sentence for one in changes})
         if why:
             print(f"note: {why}")
     raise click.exceptions.Exit(1 if plan.problems else 0)

@@ -122,7 +122,9 @@ def test_a_dry_run_shows_each_device_beside_the_old_one_and_makes_nothing(
     assert rows["Hard disk 1"].rstrip().endswith("the same")
     assert rows["Hard disk 2"].startswith("~")
     assert "ssd1" in rows["Hard disk 2"]
-    assert any(name.startswith("MAC address") for name in rows)
+    macs = [name for name in rows if name.startswith("MAC address")]
+    assert macs
+    assert text.count("no two VMs may share it") == len([one for one in rows.values() if "no two VMs" in one])
     document = json.loads(restore("--name", "back", "--dry-run", "--json"))
     assert document["vm"]["name"] == "back"
     assert [one["key"] for one in document["vm"]["disks"]] == [2000, 2001]
