@@ -31,23 +31,30 @@ class Agent:
         self._heard = b""
         self._ids: set[int] = set()
         self._asked: float | None = None
-        self._synced = False
-        self._answered: float | None = None
+        self.synced = False
+        """What it says now are answers to us."""
+        self.answered: float | None = None
+        """When it answered."""
 
     def look(self, now: float) -> str | None:
         """The name of its system, or that it answers; None as long as it does not."""
         for answer in self._answers():
-            if not self._synced:
+            if not self.synced:
                 self._sync(answer)
-            elif self._answered is None:
+            elif self.answered is None:
                 self._pinged(answer, now)
             else:
                 return _name(answer)
-        if self._answered is not None:
-            return ANSWERS if now - self._answered >= NAMES_ITSELF else None
+        if self.answered is not None:
+            return ANSWERS if now - self.answered >= NAMES_ITSELF else None
         if self._asked is None or now - self._asked >= ASK_AGAIN:
             self._ask(now)
         return None
+
+    @property
+    def remembered(self) -> int:
+        """Bytes of what it said that are no whole line yet."""
+        return len(self._heard)
 
     @property
     def instead(self) -> str:
@@ -57,7 +64,7 @@ class Agent:
         self._channel.close()
 
     def _ask(self, now: float) -> None:
-        self._asked, self._synced = now, False
+        self._asked, self.synced = now, False
         number = secrets.randbelow(2**31)
         self._ids = {*list(self._ids)[-99:], number}
         # 0xFF makes the agent's parser forget what another client left half-said.
@@ -65,12 +72,12 @@ class Agent:
 
     def _sync(self, answer: Any) -> None:
         if isinstance(answer, int) and not isinstance(answer, bool) and answer in self._ids:
-            self._synced = True
+            self.synced = True
             self._channel.send(_command("guest-ping"))
 
     def _pinged(self, answer: Any, now: float) -> None:
         if answer == {}:
-            self._answered = now
+            self.answered = now
             self._channel.send(_command("guest-get-osinfo"))
 
     def _answers(self) -> Iterator[Any]:

@@ -36,6 +36,11 @@ class Listener:
         """Nothing more will come: its other end is closed."""
         return self._closed.is_set()
 
+    @property
+    def full(self) -> bool:
+        """Whoever says more waits until it is taken."""
+        return len(self._heard) >= ROOM
+
     def take(self) -> bytes:
         """What came since the last call; at most ROOM bytes of it."""
         with self._lock:

@@ -3,11 +3,12 @@ block-core.json; documented)"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from runner.base.printable import printable
-from runner.base.units import human_bytes
+from runner.base.units import counted, human_bytes
+from steps.boot.disk_counters import DiskCounters
 from steps.boot.running import MonitorEvent
 from steps.values.drill import Verdict
 
@@ -20,14 +21,18 @@ files, do one or two of their own accord."""
 class Finding:
     verdict: Verdict
     why: str
-    """In a sentence, without a full stop; what happened follows on `after 3 s`."""
+    """In a sentence, without a full stop."""
 
 
 @dataclass
 class MachineEvents:
     overlay: int
     """Bytes that the guest may write."""
+    labels: Mapping[str, str]
+    """Node of a disk → its name in vSphere."""
     restarts: int = 0
+    stopped: bool = False
+    """QEMU stopped it, for it could not read or write."""
     panicked: bool = False
     """The guest said so, through pvpanic."""
 
@@ -64,21 +69,40 @@ class MachineEvents:
                 return Finding("failed", "the guest's kernel panicked, as it told QEMU")
             case "guest-reset":
                 return Finding("failed", "the guest restarted, and QEMU was not to let it")
-        return Finding("undecided", f"QEMU was told to end ({printable(reason)})")
+        return None  # QEMU itself was told to end: then it does
 
     def _restarted(self) -> Finding | None:
         self.restarts += 1
         if self.restarts < RESTARTS:
             return None
-        return Finding("failed", f"the guest had restarted {self.restarts} times")
+        return Finding("failed", f"the guest restarted for the {self.restarts}th time")
 
     def _io_error(self, event: MonitorEvent) -> Finding:
+        """The machine was stopped for it. (Of NVMe the guest is told instead, see `failed`.)"""
+        self.stopped = True
+        disk = self._label(str(event.data.get("node-name")))
         if event.data.get("nospace") is True:
-            allowed = human_bytes(self.overlay)
-            return Finding(
-                "undecided", f"the guest had written more than `overlay` allows ({allowed}): raise it"
-            )
-        reason = printable(str(event.data.get("reason") or "it is not said why"))[:120]
-        disk = printable(str(event.data.get("node-name") or event.data.get("device") or "a disk"))[:60]
+            return Finding("undecided", self._full(disk))
+        reason = printable(str(event.data.get("reason") or "QEMU does not say why"))[:120]
         what = "read" if event.data.get("operation") == "read" else "written"
         return Finding("undecided", f"{disk} could not be {what}: {reason}")
+
+    def failed(self, counters: Iterable[DiskCounters]) -> str:
+        """What failed beneath the guest without its being stopped: whatever it then did says nothing of the
+        point. Empty if nothing did."""
+        if self.stopped:
+            return ""
+        for one in counters:
+            if one.failed_reads:
+                return f"{counted(one.failed_reads, 'read')} of {self._label(one.node)} failed beneath it"
+            if one.failed_writes:
+                writes = f"{counted(one.failed_writes, 'write')} to {self._label(one.node)} failed beneath it"
+                return f"{writes}: perhaps `overlay` ({human_bytes(self.overlay)}) is to be raised"
+        return ""
+
+    def _full(self, disk: str) -> str:
+        allowed = human_bytes(self.overlay)
+        return f"the guest wrote more to {disk} than `overlay` allows ({allowed} for all disks): raise it"
+
+    def _label(self, node: str) -> str:
+        return self.labels.get(node, "a disk")

@@ -25,6 +25,9 @@ LOOKED_AT = 16 * KiB
 LONGEST_QUOTE = 120
 """Characters."""
 
+QUIET = 3.0
+"""Seconds: TCG on a busy machine takes one for what is a moment elsewhere."""
+
 _ANYWHERE = 10_000
 
 
@@ -138,7 +141,7 @@ FAILURES: tuple[Failure, ...] = (
         "the BIOS found nothing that boots",
         "SeaBIOS src/boot.c: boot_fail, boot_disk",
         last=4,
-        quiet=2,
+        quiet=QUIET,
         early=True,
         reason=r"^Booting from (?!Floppy).*\n(Boot failed: .*)",
     ),
@@ -148,7 +151,7 @@ FAILURES: tuple[Failure, ...] = (
         "secure boot refused the boot loader, which nobody signed whom the firmware trusts",
         "EDK II MdeModulePkg/Universal/BdsDxe, SecurityPkg/Library/DxeImageVerificationLib",
         last=4,
-        quiet=2,
+        quiet=QUIET,
         early=True,
         reason=r"^BdsDxe: failed to (?:load|start) Boot.{4} (?!.* from Fv\()(?:.* from HD\(.*\)/)?(.*): "
         r"(?:Access Denied|Security Violation)$",
@@ -160,7 +163,7 @@ FAILURES: tuple[Failure, ...] = (
         "the UEFI firmware found nothing that boots",
         "EDK II MdeModulePkg/Universal/BdsDxe",
         last=4,
-        quiet=2,
+        quiet=QUIET,
         early=True,
         reason=r"^(BdsDxe: failed to (?:load|start) .*)",
     ),
@@ -170,7 +173,7 @@ FAILURES: tuple[Failure, ...] = (
         "the UEFI firmware found nothing that boots and stopped at its shell",
         "EDK II ShellPkg; before its prompt it runs startup.nsh, which may still boot something",
         last=1,
-        quiet=5,
+        quiet=2 * QUIET,
         reason=r"^(BdsDxe: failed to (?:load|start) .*)",
     ),
     _failure(
@@ -179,7 +182,7 @@ FAILURES: tuple[Failure, ...] = (
         "GRUB stopped at its rescue prompt",
         "GRUB manual, 'GRUB only offers a rescue shell'",
         last=1,
-        quiet=3,
+        quiet=QUIET,
         reason=r"^(error: .*)",
     ),
     _failure(
@@ -188,7 +191,7 @@ FAILURES: tuple[Failure, ...] = (
         "GRUB stopped at its prompt, for it found no menu",
         "GRUB manual, 'Command-line interface'",
         last=1,
-        quiet=5,
+        quiet=QUIET,
         reason=r"^(error: .*)",
     ),
     _failure(
@@ -197,7 +200,7 @@ FAILURES: tuple[Failure, ...] = (
         "GRUB could not read the disk",
         "GRUB grub-core/boot/i386/pc/boot.S",
         last=2,
-        quiet=3,
+        quiet=QUIET,
         early=True,
     ),
     _failure(
@@ -207,7 +210,7 @@ FAILURES: tuple[Failure, ...] = (
         "the disk's boot code found no system",
         "Master boot records of Microsoft, syslinux and VMware's BIOS",
         last=3,
-        quiet=5,
+        quiet=QUIET,
         basis="reported",
         early=True,
     ),
@@ -217,7 +220,7 @@ FAILURES: tuple[Failure, ...] = (
         "Windows's boot code did not find its loader",
         "Microsoft support, 'BOOTMGR is missing'",
         last=3,
-        quiet=5,
+        quiet=QUIET,
         early=True,
     ),
     _failure(
@@ -226,7 +229,7 @@ FAILURES: tuple[Failure, ...] = (
         "Windows's boot manager could not start Windows",
         "Microsoft support, 'Windows failed to start'",
         last=25,
-        quiet=5,
+        quiet=QUIET,
         basis="reported",
     ),
     _failure(
@@ -235,7 +238,7 @@ FAILURES: tuple[Failure, ...] = (
         "the kernel panicked",
         "Linux kernel/panic.c",
         last=_ANYWHERE,
-        quiet=3,
+        quiet=QUIET,
     ),
     _failure(
         r"\(initramfs\) *$",
@@ -243,16 +246,8 @@ FAILURES: tuple[Failure, ...] = (
         "the system stopped at the shell of its initramfs",
         "Debian initramfs-tools, scripts/functions: panic",
         last=1,
-        quiet=3,
+        quiet=QUIET,
         reason=r"^((?:ALERT! |mount: |Gave up waiting for ).*)",
-    ),
-    _failure(
-        r"ALERT! .* does not exist\. +Dropping to a shell!",
-        "serial screen",
-        "the system did not find its root file system",
-        "Debian initramfs-tools, scripts/local",
-        last=12,
-        quiet=5,
     ),
     _failure(
         r"(.*\] *)?(Entering emergency mode\.|.*You are in (emergency|rescue) mode\.)",
@@ -260,7 +255,7 @@ FAILURES: tuple[Failure, ...] = (
         "the system stopped in emergency mode",
         "dracut-emergency.sh; systemd emergency.service",
         last=12,
-        quiet=5,
+        quiet=QUIET,
         reason=_UNIT_FAILED,
     ),
     _failure(
@@ -269,7 +264,7 @@ FAILURES: tuple[Failure, ...] = (
         "the system stopped in emergency mode",
         "util-linux and sysvinit sulogin",
         last=3,
-        quiet=5,
+        quiet=QUIET,
         reason=_UNIT_FAILED,
     ),
     _failure(
@@ -278,6 +273,6 @@ FAILURES: tuple[Failure, ...] = (
         "the kernel did not find its root file system",
         "FreeBSD sys/kern/vfs_mountroot.c",
         last=1,
-        quiet=5,
+        quiet=QUIET,
     ),
 )

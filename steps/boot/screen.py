@@ -8,6 +8,7 @@ import posixpath
 
 from runner.base.errors import CommandError, HostError
 from runner.base.units import KiB, MiB
+from runner.hosts.regular_file import TooLargeError
 from steps.boot import stop_screen
 from steps.boot.pixels import Pixels, changed, halved, pixels, png, size
 from steps.boot.running import Running
@@ -65,10 +66,12 @@ class Screen:
             return False
         try:
             changed = self._look()
-        except BootError as error:
+        except (BootError, TooLargeError) as error:
             if self._running.child.poll() is not None:
                 raise
             self.unreadable, changed = error.message, False
+        else:
+            self.unreadable = ""
         if changed or self.looked_at is None:
             self.changed_at, self._pause = now, SOONEST
         else:
@@ -108,7 +111,7 @@ class Screen:
         """The picture as it is now, or as it was at the last look where QEMU is gone: a PNG of at most KEPT
         bytes, for which it is made smaller. None if there is none."""
         picture, shown = self.picture, None
-        with contextlib.suppress(BootError, OSError, HostError, CommandError):
+        with contextlib.suppress(BootError, TooLargeError, HostError, CommandError):
             picture = self._screendump("png")
             if len(picture) > KEPT:
                 shown = pixels(self._screendump("ppm"))

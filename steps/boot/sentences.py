@@ -69,7 +69,7 @@ def _not(one: Awaited) -> str:
     wanted = one.expectation
     instead = f" ({one.source.instead})" if one.source.instead else ""
     if wanted.serial is not None:
-        return f"the serial port did not say {quoted(wanted.serial)}"
+        return f"its serial port did not say {quoted(wanted.serial)}"
     if wanted.port is not None:
         return f"port {wanted.port} did not answer with {quoted(wanted.banner)}{instead}"
     return "the guest agent did not answer"
@@ -87,11 +87,7 @@ def screen(lines: Sequence[str] | None, still_for: float, unreadable: str) -> st
     """What was looked at, and for how long it has not changed."""
     if unreadable:
         return f"its screen could not be looked at ({quoted(unreadable)})"
-    still = f"the screen has not changed for {spoken(still_for)}" if still_for >= IS_STILL else ""
+    still = f" and has not changed for {spoken(still_for)}" if still_for >= IS_STILL else ""
     if lines is None:
-        return still or "the screen was still changing (it shows graphics, whose text is not read)"
-    if not lines:
-        return f"{still} and is blank" if still else "the screen is blank"
-    return (
-        f"{still} and ends with {quoted(lines[-1])}" if still else f"the screen ends with {quoted(lines[-1])}"
-    )
+        return f"the screen shows graphics, whose text is not read,{still}".removesuffix(",")
+    return f"the screen {f'ends with {quoted(lines[-1])}' if lines else 'is blank'}{still}"

@@ -11,12 +11,11 @@ import base64
 import time
 from contextlib import ExitStack
 
-from pydantic import JsonValue
-
 from runner.base.errors import Interrupted
 from runner.base.units import KiB
 from runner.step.context import Context
 from steps.boot import sentences
+from steps.boot.disk_counters import DiskCounters, parsed
 from steps.boot.expectations import WITHIN, Awaited, awaited
 from steps.boot.last_words import ended
 from steps.boot.listener import Listener
@@ -90,7 +89,9 @@ class _Watching:
         without = WITHIN[running.accelerator] if request.within is None else request.within
         self._until = max((one.within for one in self._awaited), default=without)
         self._screen = Screen(running)
-        self._events = MachineEvents(request.limits.overlay)
+        self._events = MachineEvents(
+            request.limits.overlay, {f"disk-{disk.key}": disk.label for disk in request.machine.disks}
+        )
         self._began = time.monotonic()
         self._told = -TELL
 
@@ -140,14 +141,16 @@ class _Watching:
             if self._running.child.poll() is not None:
                 raise ended(self._running.child)
             return None
-        why = f"after {sentences.spoken(now)} {found.why}"
-        if found.verdict == "failed":
-            why += sentences.before(self._missing)
-        if self._events.panicked and (
-            words := panic(self._serial.text.lines(LOOKED_AT), self._screen.lines or ())
-        ):
-            why += f": {quoted(words)}"
-        return Finding(found.verdict, why)
+        return Finding(found.verdict, f"after {sentences.spoken(now)} {found.why}{self._besides(found)}")
+
+    def _besides(self, found: Finding) -> str:
+        """What had been seen by then, and what the guest said last."""
+        if found.verdict != "failed":
+            return ""
+        last = self._serial.text.lines(LOOKED_AT)
+        panicked = panic(last, self._screen.lines or ()) if self._events.panicked else None
+        said = f": {quoted(panicked)}" if panicked else f"; {sentences.serial(last, self._serial.log.total)}"
+        return f"{sentences.before(self._missing)}{said}"
 
     def _failure(self, now: float) -> Finding | None:
         has_evidence = any(one.after is not None for one in self._awaited)
@@ -185,12 +188,15 @@ class _Watching:
 
     def seen(self, found: Finding) -> Seen:
         running = self._running
+        counters = self._counters()
+        if found.verdict != "passed" and (failed := self._events.failed(counters)):
+            found = Finding("undecided", f"{found.why}; {failed}")
         return Seen(
             verdict=found.verdict,
             why=found.why,
             evidence=tuple(one.evidence() for one in self._awaited),
             seconds=self._now,
-            written=self._written(),
+            written=sum(one.written for one in counters),
             picture=self._screen.kept(),
             serial=self._serial.log.content,
             accelerator=running.accelerator,
@@ -199,21 +205,9 @@ class _Watching:
             qemu=running.qemu,
         )
 
-    def _written(self) -> int:
-        """By the guest, to its disks; 0 where QEMU is gone."""
+    def _counters(self) -> tuple[DiskCounters, ...]:
+        """None where QEMU is gone."""
         try:
-            found = self._running.monitor.execute("query-blockstats")
+            return parsed(self._running.monitor.execute("query-blockstats"))
         except BootError:
-            return 0
-        return written(found)
-
-
-def written(blockstats: JsonValue) -> int:
-    """Bytes written to the VM's disks, whose nodes are named `disk-<key>`."""
-    total = 0
-    for one in blockstats if isinstance(blockstats, list) else ():
-        if isinstance(one, dict) and str(one.get("node-name", "")).startswith("disk-"):
-            stats = one.get("stats")
-            count = stats.get("wr_bytes") if isinstance(stats, dict) else 0
-            total += count if isinstance(count, int) else 0
-    return total
+            return ()

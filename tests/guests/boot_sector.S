@@ -4,6 +4,7 @@
  *   PRINTS      TEXT on COM1, and halts
  *   SHOWS       TEXT on the screen (VGA text) alone, and halts
  *   PAINTS      a picture (VGA mode 13h: 320x200, a column for each colour), and halts
+ *   STOPS       a picture like Windows's stop screen: all blue (0, 120, 215), and white lines from its left
  *   HANGS       nothing at all, for ever
  *   POWERS_OFF  TEXT on COM1, and then turns the machine off: SLP_EN in ACPI's PM1a control register, which
  *               SeaBIOS puts at 0x604, both for "pc" and "q35"
@@ -55,6 +56,43 @@ begin:  cli
         shrw    $2, %ax
         stosb
         loop    2b
+        decw    %dx
+        jnz     1b
+
+#elif defined(STOPS)
+        movw    $0x0013, %ax
+        int     $0x10
+        movw    $0x3c8, %dx             /* colour 1, in 64ths */
+        movb    $1, %al
+        outb    %al, %dx
+        incw    %dx
+        movb    $0, %al
+        outb    %al, %dx
+        movb    $30, %al
+        outb    %al, %dx
+        movb    $53, %al
+        outb    %al, %dx
+        movw    $0xa000, %ax
+        movw    %ax, %es
+        xorw    %di, %di
+        movw    $64000, %cx
+        movb    $1, %al
+        rep     stosb
+        movw    $(320 * 40 + 32), %di
+        movl    $0x0f0f0f0f, %eax       /* four white pixels */
+        movw    $8, %dx                 /* lines */
+1:      movw    $5, %bp                 /* of five pixels' height */
+2:      pushw   %di
+        movw    $24, %cx                /* letters, so to speak */
+3:      stosl
+        incw    %di
+        incw    %di
+        loop    3b
+        popw    %di
+        addw    $320, %di
+        decw    %bp
+        jnz     2b
+        addw    $(320 * 10), %di
         decw    %dx
         jnz     1b
 

@@ -20,6 +20,7 @@ Deed = Literal[
     "prints",  # text on COM1, then halts
     "shows",  # text on the screen alone, then halts
     "paints",  # a picture in VGA mode 13h, then halts
+    "stops",  # a picture like Windows's stop screen, then halts
     "hangs",  # never says anything
     "powers-off",  # text on COM1, then ACPI's S5
     "reboots",  # text on COM1, then a reset, for ever
