@@ -43,7 +43,7 @@ MAY_SEE: dict[str, str] = {
     "steps/saved_vm": "runner/base runner/hosts vsphere",
     "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values saved_vm",
     "steps/machine": "runner/base vsphere values saved_vm",
-    "steps/boot": "runner/base runner/hosts runner/events runner/step qemu values nbd machine",
+    "steps/boot": "runner/base runner/hosts runner/events runner/step vsphere qemu values nbd machine",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values nbd vm readback points source incremental",

@@ -13,6 +13,7 @@ from steps.boot import efi_variables, gpt, loaders, overlays, ovmf
 from steps.boot.disk_content import reader
 from steps.boot.gpt import Partition
 from steps.values.machine import Machine
+from steps.vsphere.vm_spec import Change
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def prepare(ctx: Context, host: Host, machine: Machine, disks: Mapping[int, str]
     }
     nodes = ("-blockdev", json.dumps(code), "-blockdev", json.dumps(written))
     return Firmware(_name(machine, template), needed, nodes)
+
+
+def changes(ctx: Context, host: Host, machine: Machine) -> tuple[Change, ...]:
+    """What the machine's firmware is otherwise on `host`. Raises OvmfMissing, HostError."""
+    if machine.firmware != "efi-secure" or ovmf.find(ctx, host, machine.firmware).secure:
+        return ()
+    why = f"no OVMF of host {host.name} comes with keys"
+    return (Change(what="secure boot", was="on", becomes="off", why=why, kind="changed", warn=True),)
 
 
 def _name(machine: Machine, template: bytes) -> str:

@@ -8,31 +8,18 @@ over without a word (tried).
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
-from runner.base.units import MiB
 from steps.boot.efi_variables import BootEntry, with_boot_entries
 from steps.boot.gpt import Partition
 
 FALLBACK = r"\EFI\BOOT\BOOTX64.EFI"
 """What the firmware itself starts from a disk (UEFI 2.10, 3.5.1.1)."""
 
-MOST_NAMED = 16
-"""Loaders that one NVRAM is believed to name."""
-
 MOST_ENTRIES = 64
 """About 13 KiB of variables; the smallest store of OVMF has 56."""
-
-_LARGEST = 1 * MiB
-"""Of an NVRAM file, as it is looked at: VMware's has 270,840 bytes (reported)."""
-
-_NAME = rb"(?:[\w .+~-]\0){1,64}"
-_NAMED = re.compile(
-    rb"\\\0E\0F\0I\0(?:\\\0" + _NAME + rb"){0,8}?\\\0" + _NAME + rb"(?<=\.\0e\0f\0i\0)", re.IGNORECASE
-)
 
 _USUAL = {
     "debian": (r"debian\shimx64.efi", r"debian\grubx64.efi"),
@@ -51,28 +38,20 @@ _USUAL = {
 r"""How vSphere's name of a guest begins → where its system puts loaders, below ``\EFI`` (reported)."""
 
 
-def named(nvram: bytes) -> tuple[str, ...]:
-    r"""Loaders that a firmware's variables name, such as ``\EFI\debian\shimx64.efi``, in the file's order,
-    whatever its format: EFI writes paths in UCS-2 (UEFI 2.10, 10.3.5.4). Of VMware's, ``MRVN`` with
-    ``EFI_NV`` within, there are only reports."""
-    found: dict[str, str] = {}
-    for match in _NAMED.finditer(nvram[:_LARGEST]):
-        path = match[0].decode("utf-16-le")
-        found.setdefault(path.lower(), path)
-    found.pop(FALLBACK.lower(), None)
-    return tuple(islice(found.values(), MOST_NAMED))
-
-
-def to_try(named_ones: Sequence[str], guest: str) -> tuple[str, ...]:
-    """In this order: what the NVRAM names, what is usual for `guest`, which is vSphere's name; what any disk
-    boots with, and what is usual elsewhere."""
+def to_try(named: Sequence[str], guest: str) -> tuple[str, ...]:
+    """In this order: what the saved NVRAM names, what is usual for `guest`, which is vSphere's name, what any
+    disk boots with, and what is usual elsewhere."""
     own = [path for begins, paths in _USUAL.items() if guest.startswith(begins) for path in paths]
     others = [path for paths in _USUAL.values() for path in paths]
-    usual = [rf"\EFI\{path}" for path in own], [rf"\EFI\{path}" for path in others]
+    first = [path for path in named if path.lower() != FALLBACK.lower()]
     found: dict[str, str] = {}
-    for path in (*named_ones, *usual[0], FALLBACK, *usual[1]):
+    for path in (*first, *map(_below_efi, own), FALLBACK, *map(_below_efi, others)):
         found.setdefault(path.lower(), path)
     return tuple(found.values())
+
+
+def _below_efi(path: str) -> str:
+    return rf"\EFI\{path}"
 
 
 def prepared(template: bytes, loaders: Sequence[str], partitions: Sequence[Partition]) -> bytes:

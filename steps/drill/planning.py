@@ -8,13 +8,15 @@ from runner.base.errors import StateError
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.tools import ToolMissing
-from steps.boot import ovmf
+from steps.boot import firmware, ovmf
 from steps.boot.ovmf import OvmfMissing
 from steps.machine.decision import decide
 from steps.machine.disks import DiskToBoot
 from steps.qemu.system import QEMU_SYSTEM
 from steps.repository import layout, manifest, verification_records
-from steps.saved_vm import file
+from steps.repository.manifest import Manifest
+from steps.saved_vm import file, nvram
+from steps.saved_vm.configuration import Saved
 from steps.values.drill import DrillOptions
 from steps.values.machine import Firmware
 from steps.values.planned_drill import PlannedDrill
@@ -37,8 +39,11 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
     verification_records.drill(there, point.path)
     saved = file.read(there, posixpath.join(point.path, layout.VM_FILES, made.config), INSTEAD)
     disks = [DiskToBoot(disk.key, disk.label, disk.capacity) for disk in point.disks]
-    machine = decide(saved, disks, options.limits)
+    machine = decide(saved, disks, options.limits, _loaders(there, point, made, saved))
     host, why = _host(ctx, options.host, point.host, machine.firmware)
+    machine = machine.model_copy(
+        update={"changes": (*machine.changes, *firmware.changes(ctx, ctx.host(host), machine))}
+    )
     return PlannedDrill(
         source=f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}",
         point=point,
@@ -53,27 +58,34 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
     )
 
 
-def _host(ctx: Context, told: str | None, repository_host: str, firmware: Firmware) -> tuple[str, str]:
+def _loaders(there: Host, point: StoredPoint, made: Manifest, saved: Saved) -> tuple[str, ...]:
+    """Of a VM with EFI, what its NVRAM names. Raises StateError for one that is missing."""
+    if saved.firmware != "efi" or made.nvram is None:
+        return ()
+    return nvram.loaders(nvram.read(there, posixpath.join(point.path, layout.VM_FILES, made.nvram), INSTEAD))
+
+
+def _host(ctx: Context, told: str | None, repository_host: str, needed: Firmware) -> tuple[str, str]:
     """Where it is booted, and why there."""
     if told is not None:
-        _require(ctx, ctx.host(told), firmware)
+        _require(ctx, ctx.host(told), needed)
         return told, ""
     try:
-        _require(ctx, ctx.host(repository_host), firmware)
+        _require(ctx, ctx.host(repository_host), needed)
         return repository_host, "the repository is there"
     except (ToolMissing, OvmfMissing) as missing:
         if ctx.host(repository_host).local:
             raise
         try:
-            _require(ctx, ctx.host(LOCAL), firmware)
+            _require(ctx, ctx.host(LOCAL), needed)
         except (ToolMissing, OvmfMissing) as here:
             here.add(f"nor can the repository host boot it: {missing.message}")
             raise
         return LOCAL, missing.message
 
 
-def _require(ctx: Context, host: Host, firmware: Firmware) -> None:
+def _require(ctx: Context, host: Host, needed: Firmware) -> None:
     """Raises ToolMissing, OvmfMissing."""
     QEMU_SYSTEM.require(ctx, host)
-    if firmware != "bios":
-        ovmf.find(ctx, host, firmware)
+    if needed != "bios":
+        ovmf.find(ctx, host, needed)

@@ -10,16 +10,17 @@ import pytest
 
 from runner.base.units import MiB
 from runner.hosts.local import LocalHost
-from steps.boot import loaders, ovmf
+from steps.boot import ovmf
 from steps.boot.boot import boot
 from steps.boot.request import BootRequest
 from steps.boot.seen import Seen
+from steps.saved_vm import nvram
 from steps.values.drill import Expectation, MachineLimits
 from steps.values.machine import Firmware, Machine, MachineDisk
 from tests.guests import efi_disks, signed_loaders
 from tests.guests.debian_packages import NotToBeHad
 from tests.hub import Hub
-from tests.steps.boot.nvram import vmware
+from tests.steps.saved_vm.nvram_files import vmware
 
 HERE = LocalHost("local")
 STARTED = "an application was started"
@@ -54,7 +55,7 @@ def disk_with(tmp_path: Path, loader: str) -> Path:
 
 
 def test_a_loader_that_the_nvram_names_boots_from_a_place_of_its_own(hub: Hub, tmp_path: Path) -> None:
-    named = loaders.named(vmware(r"\EFI\own\loader.efi"))
+    named = nvram.loaders(vmware(r"\EFI\own\loader.efi"))
     seen = booted(hub, disk_with(tmp_path, "EFI/own/loader.efi"), named=named)
     assert (seen.verdict, seen.firmware) == ("passed", "EFI (OVMF)")
 

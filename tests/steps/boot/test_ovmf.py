@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from runner.base.errors import SendenseError
+from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
-from steps.boot import ovmf
+from steps.boot import firmware, ovmf
 from steps.boot.ovmf import Ovmf, OvmfMissing
+from steps.values.machine import Machine
 from tests.hub import Hub
 
 HERE = LocalHost("local")
@@ -64,6 +66,10 @@ class Installed:
 @pytest.fixture
 def installed(tmp_path: Path) -> Installed:
     return Installed(tmp_path)
+
+
+def machine(of: ovmf.Firmware) -> Machine:
+    return Machine(name="vm1", uuid="", guest="", firmware=of, memory=MiB, cpus=1, disks=(), cards=())
 
 
 def debian(installed: Installed) -> None:
@@ -153,6 +159,25 @@ def test_a_host_without_any_is_told_what_to_install(hub: Hub, monkeypatch: pytes
     with pytest.raises(OvmfMissing, match="install it there"):
         ovmf.find(hub.context(), HERE, "efi")
     assert ovmf.observation(hub.context(), HERE).state == "wrong"
+
+
+def test_that_secure_boot_is_off_where_no_keys_come_with_ovmf_is_in_the_plan(
+    hub: Hub, installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ovmf.builds, "__defaults__", (installed.directories,))
+    installed.add("50-secure", "requires-smm", "secure-boot")
+    (change,) = firmware.changes(hub.context(), HERE, machine("efi-secure"))
+    assert change.sentence == "secure boot (on) becomes off: no OVMF of host local comes with keys"
+    assert change.warn
+
+
+@pytest.mark.parametrize("of", ["efi", "efi-secure"])
+def test_where_they_come_with_keys_nothing_changes(
+    hub: Hub, installed: Installed, monkeypatch: pytest.MonkeyPatch, of: ovmf.Firmware
+) -> None:
+    monkeypatch.setattr(ovmf.builds, "__defaults__", (installed.directories,))
+    debian(installed)
+    assert firmware.changes(hub.context(), HERE, machine(of)) == ()
 
 
 def test_a_template_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
