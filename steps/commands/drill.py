@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,6 @@ from pydantic import JsonValue
 from runner.app.inspection import plan_and_outputs
 from runner.base.errors import UsageError
 from runner.base.suggestion import did_you_mean
-from runner.base.units import parse_duration, parse_size
 from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.console import plan_view
@@ -22,6 +21,7 @@ from runner.events.summary import RunSummary
 from runner.job.model import LOCAL, Job
 from steps.commands import changes_view, command_jobs, restore_job
 from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.boot_options import boot_options, told_options
 from steps.commands.find import accept_option, disk_option, point_argument
 from steps.commands.restore_job import Wanted
 from steps.drill.drill_point import DrillPoint
@@ -37,63 +37,12 @@ VARIABLES = ("expect", "within", "host", "limits", "accelerator", "guest_address
 """Of the template, which a job's `drill` has too."""
 
 
-def _amount(parse: Callable[[object], object]) -> Callable[..., str | None]:
-    """For a duration or a size, which stays as it is written."""
-
-    def check(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-        try:
-            return value if value is None or parse(value) is not None else None
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return check
-
-
-def _evidence(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[JsonValue]:
-    """Values of the variable `expect`."""
-    return [_expectation(value) for value in values]
-
-
-def _expectation(value: str) -> JsonValue:
-    kind, _, rest = value.partition("=")
-    if kind == "serial" and rest:
-        return {"serial": rest}
-    if value == "agent":
-        return {"agent": True}
-    number, _, banner = rest.partition(":")
-    if kind == "port" and number.isdecimal() and 0 < int(number) < 65536 and banner:
-        return {"port": int(number), "banner": banner}
-    raise click.BadParameter(f"{value!r}: write serial=TEXT, port=NUMBER:BANNER (port=22:SSH-), or agent")
-
-
 @click.command(cls=Work)
 @site_argument
 @point_argument
 @click.option("--host", metavar="HOST", help="Boot it on this host of the job, or local.")
 @disk_option
-@click.option(
-    "--expect",
-    multiple=True,
-    callback=_evidence,
-    metavar="EVIDENCE",
-    help="What must be seen for a pass: serial=TEXT, port=NUMBER:BANNER or agent; may be repeated.",
-)
-@click.option(
-    "--within",
-    callback=_amount(parse_duration),
-    metavar="TIME",
-    help="By when.  [default: 5m with KVM, 20m without]",
-)
-@click.option("--memory", callback=_amount(parse_size), metavar="SIZE", help="Of the guest, at most.")
-@click.option("--cpus", type=click.IntRange(1, 64), metavar="N", help="Of the guest, at most.")
-@click.option(
-    "--overlay",
-    callback=_amount(parse_size),
-    metavar="SIZE",
-    help="How much the guest may write; it is thrown away.",
-)
-@click.option("--guest-address", metavar="ADDRESS/PREFIX", help="The guest's own address, if it is static.")
-@click.option("--accelerator", type=click.Choice(["auto", "kvm", "tcg"]), help="What runs the guest.")
+@boot_options
 @click.option("--dry-run", is_flag=True, help="Show how it would be booted; start nothing.")
 @accept_option
 @on_repositories
@@ -137,18 +86,15 @@ def settings(job: Job, options: Mapping[str, Any]) -> dict[str, JsonValue]:
     of_backup = job.vars.get("drill")
     of_drill = job.vars if {"point", *VARIABLES} <= job.vars.keys() else {}
     own = of_backup if isinstance(of_backup, dict) else of_drill
-    told = {name.replace("-", "_"): value for name, value in own.items()}
-    values = {name: told[name] for name in VARIABLES if told.get(name) is not None}
-    if options["expect"]:
-        values["expect"] = options["expect"]
-    for name in ("within", "host", "accelerator", "guest_address"):
-        if options[name] is not None:
-            values[name] = options[name]
-    limits = {name: options[name] for name in ("memory", "cpus", "overlay") if options[name] is not None}
-    if limits:
-        before = values.get("limits")
+    said = {name.replace("-", "_"): value for name, value in own.items()}
+    values = {name: said[name] for name in VARIABLES if said.get(name) is not None}
+    if options["host"] is not None:
+        values["host"] = options["host"]
+    typed = told_options(options)
+    limits, before = typed.pop("limits", None), values.get("limits")
+    if isinstance(limits, dict):
         values["limits"] = {**(before if isinstance(before, dict) else {}), **limits}
-    return values
+    return values | typed
 
 
 def _require_host(asked: Asked, name: JsonValue) -> None:
