@@ -80,14 +80,14 @@ def quoted(text: str) -> str:
 
 
 def panic(*said: tuple[str, ...]) -> str | None:
-    """The last line in which a kernel says that it panicked."""
+    """The first line in which a kernel says that it panicked."""
     lines = [line for lines in said for line in lines if PANIC.match(line)]
-    return lines[-1].strip() if lines else None
+    return lines[0].strip() if lines else None
 
 
 def _words(failure: Failure, lines: tuple[str, ...]) -> str | None:
     first = max(0, len(lines) - failure.last)
-    at = next((at for at in range(len(lines) - 1, first - 1, -1) if failure.pattern.match(lines[at])), None)
+    at = next((at for at in range(first, len(lines)) if failure.pattern.match(lines[at])), None)
     if at is None:
         return None
     before = "\n".join(lines[:at])
@@ -132,7 +132,8 @@ _UNIT_FAILED = (
     r"^(.*(?:does not exist|Failed to mount |Timed out waiting for device |Dependency failed for ).*)"
 )
 
-PANIC = re.compile(_KERNEL + r"Kernel panic - not syncing")
+PANIC = re.compile(_KERNEL + r"(---\[ end )?Kernel panic - not syncing")
+"""The first such line says why; of a screen, the trace that follows it leaves only the end."""
 
 FAILURES: tuple[Failure, ...] = (
     _failure(

@@ -79,6 +79,12 @@ FAILED = {
         "the kernel panicked: '[ 1.950123][ T1] Kernel panic - not syncing: VFS: Unable to mount root fs on "
         "unknown-block(0,0)'",
     ),
+    "kernel panic whose beginning has left the screen": (
+        "screen",
+        "[    5.798581] Kernel Offset: disabled\n[    5.799491] ---[ end Kernel panic - not syncing: Attempted to kill init! exit\n"
+        "code=0x00000100 ]---",
+        "the kernel panicked: '[ 5.799491] ---[ end Kernel panic - not syncing: Attempted to kill init! exit'",
+    ),
     "initramfs": (
         "serial",
         "Begin: Running /scripts/local-block ... done.\nGave up waiting for root file system device.  Common problems:\n"

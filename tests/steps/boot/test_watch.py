@@ -194,3 +194,13 @@ def test_a_guest_that_floods_its_serial_port_is_looked_at_all_the_same(tmp_path)
     assert found.verdict == "undecided"
     assert "the screen ends with 'Booting from Hard Disk...'" in found.why
     assert found.seconds < 60
+
+
+def test_it_is_watched_the_same_on_another_host(tmp_path, ssh_host):
+    what = request(disk(tmp_path / "disk.raw", sector("shows", "grub rescue> ")), login())
+    with waiting(tmp_path, what, ssh_host) as (ctx, running):
+        found = watch(ctx, running, what)
+        assert not any(name.startswith("screen.") for name in running.host.listdir(running.directory))
+    assert found.verdict == "failed"
+    assert found.why.endswith("GRUB stopped at its rescue prompt: 'grub rescue>'")
+    assert found.picture is not None

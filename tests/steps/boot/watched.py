@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.base.units import MiB
 from runner.events.events import Event
+from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.step.context import Context, Run
 from steps.boot.request import BootRequest
@@ -83,9 +84,9 @@ def context(scratch: Path, heard: list[Event] | None = None, stop: threading.Eve
 
 
 @contextmanager
-def waiting(scratch: Path, what: BootRequest) -> Iterator[tuple[Context, Running]]:
+def waiting(scratch: Path, what: BootRequest, host: Host | None = None) -> Iterator[tuple[Context, Running]]:
     """The guest, not yet let go."""
-    with context(scratch) as ctx, start(ctx, LocalHost("here"), what) as running:
+    with context(scratch) as ctx, start(ctx, host or LocalHost("here"), what) as running:
         yield ctx, running
 
 
