@@ -1,31 +1,93 @@
-"""What drills leave beside a point, for tests of all that tells of them."""
+"""Restore points whose disks do something when they are booted, and a job whose repository has them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+import json
+import shutil
+from pathlib import Path
+from typing import Any
 
-from steps.repository.verification_records import Drill
+import pytest
 
-NO_DEVICE = "SeaBIOS says 'No bootable device'"
-WHY = {
-    "passed": "all that was expected was seen",
-    "undecided": "nothing of what was expected was seen within 20 min",
-    "failed": NO_DEVICE,
-}
+from runner.hosts.local import LocalHost
+from steps.repository import layout, marker
+from tests.chain import Chain
+from tests.guests.boot_sectors import sector
+
+needs_qemu = pytest.mark.skipif(
+    not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86 is not installed: no machine can be booted"
+)
+
+SITE = """
+version: 1
+repositories: {{main: {{host: local, path: {root}}}}}
+"""
 
 
-def drill(
-    verdict: Literal["passed", "undecided", "failed"] = "passed",
-    *,
-    hours: float = 0.0,
-    passed: float | None = None,
-    now: datetime | None = None,
-    **changes: Any,
-) -> Drill:
-    """Begun `hours` before `now`, and passed the last time `passed` hours before, if ever."""
-    now = now or datetime.now(UTC)
-    at = now - timedelta(hours=hours)
-    before = at if verdict == "passed" else None if passed is None else now - timedelta(hours=passed)
-    told = {"host": "hub", "accelerator": "tcg", "run": "20261123T170000Z-3f9a0c1e", **changes}
-    return Drill(at=at, verdict=verdict, why=WHY[verdict], passed_at=before, **told)
+def saved(**changes: Any) -> dict[str, Any]:
+    """A small VM with one disk on a paravirtual controller and one card."""
+    label = {"_type": "Description", "summary": ""}
+    return {
+        "_type": "VirtualMachineConfigInfo",
+        "name": "pgtest1",
+        "uuid": "42130000-0000-0000-0000-000000000001",
+        "guestId": "debian12_64Guest",
+        "firmware": "bios",
+        "annotation": "root's password is hunter2",
+        "extraConfig": [{"_type": "OptionValue", "key": "guestinfo.password", "value": "hunter2"}],
+        "hardware": {
+            "numCPU": 1,
+            "memoryMB": 64,
+            "device": [
+                {
+                    "_type": "ParaVirtualSCSIController",
+                    "key": 1000,
+                    "busNumber": 0,
+                    "deviceInfo": {**label, "label": "SCSI controller 0"},
+                },
+                {
+                    "_type": "VirtualDisk",
+                    "key": 2000,
+                    "controllerKey": 1000,
+                    "unitNumber": 0,
+                    "deviceInfo": {**label, "label": "Hard disk 1"},
+                },
+                {
+                    "_type": "VirtualVmxnet3",
+                    "key": 4000,
+                    "macAddress": "00:50:56:00:00:01",
+                    "deviceInfo": {**label, "label": "Network adapter 1"},
+                },
+            ],
+        },
+        **changes,
+    }
+
+
+def repository(root: Path) -> Chain:
+    """An empty one."""
+    marker.init(LocalHost(), str(root))
+    return Chain(root)
+
+
+def site(made: Chain, more: str = "") -> Path:
+    """A part of a job, with that repository."""
+    path = made.root.parent / "site.yaml"
+    path.write_text(SITE.format(root=made.root) + more)
+    return path
+
+
+def add(made: Chain, first: bytes, parent: int | None = None, **changes: Any) -> Path:
+    """A point whose disk begins so, and its VM's configuration; returns its directory."""
+    if parent is None:
+        made.now[2000] = bytearray(first.ljust(made.capacity, b"\0"))
+        made.add({2000: None}, {})
+    else:
+        made.add({2000: parent}, {2000: [(at, 1, byte) for at, byte in enumerate(first)]})
+    config = made.path(-1) / layout.VM_FILES / layout.VM_CONFIG
+    config.write_text(json.dumps(saved(**changes)))
+    return made.path(-1)
+
+
+def login(text: str = "pgtest1 login: ") -> bytes:
+    return sector("prints", text)

@@ -50,7 +50,7 @@ class Ending:
 
 ENDINGS: Mapping[JobOutcome, Ending] = {
     "done": Ending("done", "✓", "done", None, (0,)),
-    "alarm": Ending("alarm", "!", "failed", "failure", (5,)),
+    "alarm": Ending("alarm", "!", "failed", "failure", (1, 5)),
     "failed": Ending("failed", "✗", "failed", "failure", (1, 2, 3, 5)),
     "unwind-failed": Ending("cleanup failed", "✗", "skipped", "error", (1, 2, 3, 5)),
     "interrupted": Ending("interrupted", "■", "skipped", "error", (130,)),

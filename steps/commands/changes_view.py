@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TextIO
 
 from runner.console.tables import print_table
@@ -14,7 +14,10 @@ NOTHING = "–"
 LEGEND = "= kept, ~ changed, - left out; ! the guest or its owner may notice"
 
 
-def print_text(title: str, changes: Iterable[Change], stream: TextIO) -> None:
+def print_text(title: str, changes: Sequence[Change], stream: TextIO) -> None:
+    if not changes:
+        stream.write(f"{title} Everything is as it was.\n\n")
+        return
     print_table(title, ("", "what", "was", "becomes", "why"), [_row(one) for one in changes], stream=stream)
     stream.write(f"{LEGEND}\n\n")
 

@@ -62,7 +62,7 @@ class MachineLimits(JobModel):
     """Of the guest at most; it gets what its VM had if that is less"""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """Of the guest at most"""
-    overlay: Annotated[Size, Field(ge=64 * MiB)] = 8 * GiB
+    overlay: Annotated[Size, Field(ge=16 * MiB)] = 8 * GiB
     """How much the guest may write, of all its disks together"""
 
 
