@@ -57,111 +57,109 @@ class BootEntry:
         return struct.pack("<IH", _ACTIVE, len(self.path)) + _ucs2(self.description) + self.path
 
 
-def with_boot_entries(template: bytes, entries: Sequence[BootEntry]) -> bytes:
-    """`template`, an OVMF variable store as flash has it, with `entries`, which are tried before those that
-    are in it. Raises BootError for a store that is damaged, of another kind, or full."""
-    if not entries:
-        return template
-    store = _Store(template)
-    taken = {name.upper() for vendor, name in store.variables if vendor == GLOBAL.bytes_le}
-    free = (name for number in range(0x10000) if (name := f"Boot{number:04X}").upper() not in taken)
-    names = list(islice(free, len(entries)))
-    for name, entry in zip(names, entries, strict=True):
-        store.put(name, entry.content)
-    ours = b"".join(int(name[4:], 16).to_bytes(2, "little") for name in names)
-    store.put("BootOrder", ours + store.content("BootOrder"))
-    return bytes(store.flash)
+class VariableStore:
+    """Of OVMF, as flash has it; `where` names it: ``/usr/share/OVMF/OVMF_VARS_4M.fd on store``. Raises
+    BootError if it is damaged, or of another kind."""
 
-
-def has_secure_boot(template: bytes) -> bool:
-    """Whether a firmware that starts with it starts nothing that is not signed: it has a platform key, and
-    EDK2's own switch is not off. Raises BootError for a store that is damaged, or of another kind."""
-    store = _Store(template)
-    switch = store.content("SecureBootEnable", _SECURE_BOOT)
-    return bool(store.content("PK")) and switch != b"\0"
-
-
-class _Store:
-    """`variables`: (vendor, name) → where its header is. Raises BootError."""
-
-    def __init__(self, template: bytes) -> None:
-        self.flash = bytearray(template)
-        begin, self.end = _bounds(template)
-        self.variables: dict[tuple[bytes, str], int] = {}
-        self.free = begin
+    def __init__(self, content: bytes, where: str) -> None:
+        self._flash = bytearray(content)
+        self._where = where
+        begin, self._end = self._bounds()
+        self._variables: dict[tuple[bytes, str], int] = {}
+        """Vendor and name → where its header is."""
+        self._free = begin
         for at, vendor, name, after in self._walk(begin):
-            if self.flash[at + 2] == _ADDED:
-                self.variables[vendor, name] = at
-            self.free = after
-        if self.flash[self.free : self.end].strip(_ERASED):
-            raise _damaged(f"what follows its variables at {self.free} is not erased")
+            if self._flash[at + 2] == _ADDED:
+                self._variables[vendor, name] = at
+            self._free = after
+        if self._flash[self._free : self._end].strip(_ERASED):
+            raise self._damaged(f"what follows its variables at {self._free} is not erased")
+
+    @property
+    def has_secure_boot(self) -> bool:
+        """Whether a firmware that begins with it starts nothing that is not signed: it has a platform key,
+        and EDK2's own switch is not off."""
+        return bool(self._variable("PK")) and self._variable("SecureBootEnable", _SECURE_BOOT) != b"\0"
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._flash)
+
+    def add(self, entries: Sequence[BootEntry]) -> None:
+        """They are tried before those that are in it, and in this order. Raises BootError if they do not
+        fit."""
+        if not entries:
+            return
+        taken = {name.upper() for vendor, name in self._variables if vendor == GLOBAL.bytes_le}
+        free = (name for number in range(0x10000) if (name := f"Boot{number:04X}").upper() not in taken)
+        names = list(islice(free, len(entries)))
+        for name, entry in zip(names, entries, strict=True):
+            self._put(name, entry.content)
+        ours = b"".join(int(name[4:], 16).to_bytes(2, "little") for name in names)
+        self._put("BootOrder", ours + self._variable("BootOrder"))
 
     def _walk(self, at: int) -> Iterator[tuple[int, bytes, str, int]]:
         """Of each variable, also of those that were replaced: where it is, vendor, name, where the next one
         is."""
-        while at + _VARIABLE.size <= self.end:
-            starts, _, _, _, _, _, _, name_size, data_size, vendor = _VARIABLE.unpack_from(self.flash, at)
+        while at + _VARIABLE.size <= self._end:
+            starts, _, _, _, _, _, _, name_size, data_size, vendor = _VARIABLE.unpack_from(self._flash, at)
             if starts != _STARTS:
                 return
             name_at = at + _VARIABLE.size
             after = name_at + name_size + data_size
-            if after > self.end:
-                raise _damaged(f"the variable at {at} is longer than the store")
-            name = self.flash[name_at : name_at + name_size].decode("utf-16-le", errors="replace")
+            if after > self._end:
+                raise self._damaged(f"the variable at {at} is longer than the store")
+            name = self._flash[name_at : name_at + name_size].decode("utf-16-le", errors="replace")
             at, this = after + -after % _ALIGNED, at
-            yield this, vendor, name.rstrip("\0"), min(at, self.end)
+            yield this, vendor, name.rstrip("\0"), min(at, self._end)
 
-    def content(self, name: str, vendor: UUID = GLOBAL) -> bytes:
+    def _variable(self, name: str, vendor: UUID = GLOBAL) -> bytes:
         """Of a variable; empty if there is none."""
-        if (at := self.variables.get((vendor.bytes_le, name))) is None:
+        if (at := self._variables.get((vendor.bytes_le, name))) is None:
             return b""
-        *_, name_size, data_size, _ = _VARIABLE.unpack_from(self.flash, at)
+        *_, name_size, data_size, _ = _VARIABLE.unpack_from(self._flash, at)
         begin = at + _VARIABLE.size + name_size
-        return bytes(self.flash[begin : begin + data_size])
+        return bytes(self._flash[begin : begin + data_size])
 
-    def put(self, name: str, content: bytes) -> None:
+    def _put(self, name: str, content: bytes) -> None:
         """In place of the one of that name. Raises BootError if it does not fit."""
         encoded = _ucs2(name)
         header = _VARIABLE.pack(
             _STARTS, _ADDED, 0, _NON_VOLATILE, 0, bytes(16), 0, len(encoded), len(content), GLOBAL.bytes_le
         )
         variable = header + encoded + content
-        if self.free + len(variable) > self.end:
-            raise BootError(
-                f"the firmware's variables have no room for {name}: it takes {len(variable)} bytes"
-            )
-        if (old := self.variables.get((GLOBAL.bytes_le, name))) is not None:
-            self.flash[old + 2] &= _DELETED
-        self.flash[self.free : self.free + len(variable)] = variable
-        self.variables[GLOBAL.bytes_le, name] = self.free
-        self.free = min(self.free + len(variable) + -len(variable) % _ALIGNED, self.end)
+        if self._free + len(variable) > self._end:
+            raise BootError(f"{self._where} has no room for {name}, which takes {len(variable)} bytes")
+        if (old := self._variables.get((GLOBAL.bytes_le, name))) is not None:
+            self._flash[old + 2] &= _DELETED
+        self._flash[self._free : self._free + len(variable)] = variable
+        self._variables[GLOBAL.bytes_le, name] = self._free
+        self._free = min(self._free + len(variable) + -len(variable) % _ALIGNED, self._end)
 
+    def _bounds(self) -> tuple[int, int]:
+        """Where variables begin and end."""
+        flash = bytes(self._flash)
+        if len(flash) < _VOLUME.size:
+            raise self._damaged(f"it has {len(flash)} bytes")
+        _, file_system, length, signature, _, header, _, _, _, _ = _VOLUME.unpack_from(flash)
+        if signature != b"_FVH" or file_system != _FILE_SYSTEM:
+            raise self._damaged("it does not begin as a volume of variables does")
+        if length > len(flash) or header % 2 or not _VOLUME.size <= header <= len(flash) - _STORE.size:
+            raise self._damaged("its sizes exceed the file")
+        if sum(struct.unpack_from(f"<{header // 2}H", flash)) & 0xFFFF:
+            raise self._damaged("the checksum of its header is wrong")
+        kind, size, formatted, state, _, _ = _STORE.unpack_from(flash, header)
+        if kind != _AUTHENTICATED or (formatted, state) != (_FORMATTED, _HEALTHY):
+            raise self._damaged("it has no store of authenticated variables")
+        if not _STORE.size <= size <= length - header:
+            raise self._damaged("its sizes exceed the file")
+        begin = header + _STORE.size
+        return begin + -begin % _ALIGNED, header + size
 
-def _bounds(flash: bytes) -> tuple[int, int]:
-    """Where variables begin and end. Raises BootError."""
-    if len(flash) < _VOLUME.size:
-        raise _damaged(f"it has {len(flash)} bytes")
-    _, file_system, length, signature, _, header, _, _, _, _ = _VOLUME.unpack_from(flash)
-    if signature != b"_FVH" or file_system != _FILE_SYSTEM:
-        raise _damaged("it does not begin as a volume of variables does")
-    if length > len(flash) or header % 2 or not _VOLUME.size <= header <= len(flash) - _STORE.size:
-        raise _damaged("its sizes exceed the file")
-    if sum(struct.unpack_from(f"<{header // 2}H", flash)) & 0xFFFF:
-        raise _damaged("the checksum of its header is wrong")
-    kind, size, formatted, state, _, _ = _STORE.unpack_from(flash, header)
-    if kind != _AUTHENTICATED or (formatted, state) != (_FORMATTED, _HEALTHY):
-        raise _damaged("it has no store of authenticated variables")
-    if not _STORE.size <= size <= length - header:
-        raise _damaged("its sizes exceed the file")
-    begin = header + _STORE.size
-    return begin + -begin % _ALIGNED, header + size
-
-
-def _damaged(why: str) -> BootError:
-    return BootError(
-        f"the firmware's variables cannot be prepared: the template is no variable store of OVMF ({why}); "
-        f"install OVMF again on that host"
-    )
+    def _damaged(self, why: str) -> BootError:
+        return BootError(
+            f"{self._where} is no variable store of OVMF, or damaged ({why}): install OVMF again there"
+        )
 
 
 def _ucs2(text: str) -> bytes:

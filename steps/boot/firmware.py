@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.boot import efi_variables, gpt, loaders, overlays, ovmf
+from steps.boot import gpt, loaders, overlays, ovmf
 from steps.boot.disk_content import reader
+from steps.boot.efi_variables import VariableStore
 from steps.boot.gpt import Partition
 from steps.values.machine import Machine
 from steps.vsphere.vm_spec import Change
@@ -34,10 +35,11 @@ def prepare(ctx: Context, host: Host, machine: Machine, disks: Mapping[int, str]
         return Firmware("BIOS (SeaBIOS)", machine)
     build = ovmf.find(ctx, host, machine.firmware)
     variables = posixpath.join(directory, "firmware-vars")
-    template = ovmf.template(host, build, directory)
+    store = VariableStore(ovmf.template(host, build, directory), f"{build.vars} on {host.name}")
     partitions = tuple(_system_partitions(host, machine, disks, directory))
     tried = loaders.to_try(machine.loaders, machine.guest)
-    host.write(variables, loaders.prepared(template, tried, partitions))
+    store.add(loaders.entries(tried, partitions))
+    host.write(variables, store.content)
     # Who has no build with keys boots without secure boot, and some have none without SMM.
     needed = machine.model_copy(update={"firmware": "efi-secure" if build.smm else "efi"})
     code = {
@@ -52,7 +54,7 @@ def prepare(ctx: Context, host: Host, machine: Machine, disks: Mapping[int, str]
         "file": {"driver": "file", "filename": variables},
     }
     nodes = ("-blockdev", json.dumps(code), "-blockdev", json.dumps(written))
-    return Firmware(_name(machine, template), needed, nodes)
+    return Firmware(_name(machine, store), needed, nodes)
 
 
 def changes(ctx: Context, host: Host, machine: Machine) -> tuple[Change, ...]:
@@ -63,13 +65,11 @@ def changes(ctx: Context, host: Host, machine: Machine) -> tuple[Change, ...]:
     return (Change(what="secure boot", was="on", becomes="off", why=why, kind="changed", warn=True),)
 
 
-def _name(machine: Machine, template: bytes) -> str:
-    """Of secure boot nothing but what is so: what a build says of itself is not asked."""
+def _name(machine: Machine, store: VariableStore) -> str:
+    """Of secure boot only what is so: what a build's descriptor says is not asked."""
     if machine.firmware == "efi":
         return "EFI (OVMF)"
-    return (
-        f"EFI (OVMF), {'secure boot' if efi_variables.has_secure_boot(template) else 'without secure boot'}"
-    )
+    return f"EFI (OVMF), {'secure boot' if store.has_secure_boot else 'without secure boot'}"
 
 
 def _system_partitions(

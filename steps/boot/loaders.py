@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
-from steps.boot.efi_variables import BootEntry, with_boot_entries
+from steps.boot.efi_variables import BootEntry
 from steps.boot.gpt import Partition
 
 FALLBACK = r"\EFI\BOOT\BOOTX64.EFI"
@@ -54,10 +54,9 @@ def _below_efi(path: str) -> str:
     return rf"\EFI\{path}"
 
 
-def prepared(template: bytes, loaders: Sequence[str], partitions: Sequence[Partition]) -> bytes:
-    """The variable store of a machine: `template`, with an entry for each loader on each EFI system
-    partition. Raises BootError for a template that is no variable store of OVMF."""
-    return with_boot_entries(template, tuple(islice(_entries(loaders, partitions), MOST_ENTRIES)))
+def entries(loaders: Sequence[str], partitions: Sequence[Partition]) -> tuple[BootEntry, ...]:
+    """One for each loader on each EFI system partition."""
+    return tuple(islice(_entries(loaders, partitions), MOST_ENTRIES))
 
 
 def _entries(loaders: Sequence[str], partitions: Sequence[Partition]) -> Iterator[BootEntry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steps.boot import loaders
-from steps.boot.efi_variables import BootEntry, with_boot_entries
+from steps.boot.efi_variables import BootEntry, VariableStore
 from steps.boot.gpt import Partition
 from steps.boot.seen import BootError
 
@@ -21,6 +22,12 @@ ENTRIES = (BootEntry("first", PATH), BootEntry("second", PATH))
 GLOBAL = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c")
 VARIABLES = 0x64
 """Where the first one of OVMF's stores is."""
+
+
+def with_boot_entries(content: bytes, entries: Sequence[BootEntry]) -> bytes:
+    store = VariableStore(content, "VARS.fd on store")
+    store.add(entries)
+    return store.content
 
 
 def template(size: int = 528 << 10, store: int = 256 << 10) -> bytes:
@@ -54,6 +61,13 @@ def present(flash: bytes) -> dict[str, bytes]:
 
 def option(description: str) -> bytes:
     return b"\x01\0\0\0" + len(PATH).to_bytes(2, "little") + description.encode("utf-16-le") + b"\0\0" + PATH
+
+
+def debians(name: str) -> bytes:
+    path = Path("/usr/share/OVMF") / name
+    if not path.exists():
+        pytest.skip("Debian's ovmf is not installed")
+    return path.read_bytes()
 
 
 def test_entries_are_in_an_empty_store_in_their_order() -> None:
@@ -120,7 +134,7 @@ def damaged(at: int, content: bytes) -> bytes:
     ids=["empty", "another file", "cut", "checksum", "another store", "unformatted", "size", "no size", "variable", "gap"],
 )  # fmt: skip
 def test_a_damaged_template_is_an_error_that_says_why(flash: bytes, why: str) -> None:
-    with pytest.raises(BootError, match=rf"no variable store of OVMF \(.*{why}"):
+    with pytest.raises(BootError, match=rf"^VARS\.fd on store is no variable store of OVMF, or damaged \(.*{why}"):
         with_boot_entries(flash, ENTRIES)
 
 
@@ -138,12 +152,9 @@ def test_no_bytes_break_it_otherwise(seed: int, flips: int) -> None:
 
 @pytest.mark.parametrize("name", ["OVMF_VARS_4M.fd", "OVMF_VARS_4M.ms.fd", "OVMF_VARS.fd", "OVMF_VARS.ms.fd"])
 def test_into_the_templates_of_debian_all_entries_go_and_nothing_else_changes(name: str) -> None:
-    path = Path("/usr/share/OVMF") / name
-    if not path.exists():
-        pytest.skip("Debian's ovmf is not installed")
-    before = path.read_bytes()
+    before = debians(name)
     partitions = [Partition("gpt", number, 2048, 2048, bytes(16)) for number in range(1, 9)]
-    flash = loaders.prepared(before, loaders.to_try((), ""), partitions)
+    flash = with_boot_entries(before, loaders.entries(loaders.to_try((), ""), partitions))
     ours = [name for name in present(flash) if name.startswith("Boot0") and name not in present(before)]
     assert len(ours) == loaders.MOST_ENTRIES
     order = present(flash)["BootOrder"]
@@ -151,3 +162,23 @@ def test_into_the_templates_of_debian_all_entries_go_and_nothing_else_changes(na
     assert order[2 * len(ours) :] == present(before).get("BootOrder", b"")
     others = [one for one in variables(before) if one[2] != "BootOrder"]
     assert [one for one in variables(flash) if one[2] != "BootOrder"][: len(others)] == others
+
+
+@pytest.mark.parametrize(
+    ("name", "is_on"),
+    [("OVMF_VARS_4M.fd", False), ("OVMF_VARS_4M.ms.fd", True), ("OVMF_VARS.fd", False), ("OVMF_VARS.ms.fd", True)],
+)
+def test_secure_boot_is_on_where_debian_enrolled_keys(name: str, is_on: bool) -> None:
+    store = VariableStore(debians(name), name)
+    assert store.has_secure_boot == is_on
+    store.add(ENTRIES)
+    assert VariableStore(store.content, name).has_secure_boot == is_on
+
+
+def test_secure_boot_is_off_where_its_switch_is() -> None:
+    content = bytearray(debians("OVMF_VARS_4M.ms.fd"))
+    name = "SecureBootEnable".encode("utf-16-le") + b"\0\0"
+    at = content.index(name) + len(name)
+    assert content[at] == 1
+    content[at] = 0
+    assert not VariableStore(bytes(content), "VARS.fd").has_secure_boot

@@ -39,7 +39,7 @@ def test_the_guests_own_is_tried_first(guest: str, loader: str) -> None:
 
 
 def test_the_device_path_is_that_of_the_specification() -> None:
-    (entry,) = loaders._entries([r"\EFI\debian\a.efi"], [ESP])
+    (entry,) = loaders.entries([r"\EFI\debian\a.efi"], [ESP])
     assert entry.description == "debian"
     assert entry.path.hex(" ") == (
         "04 01 2a 00 01 00 00 00 00 08 00 00 00 00 00 00 00 f0 00 00 00 00 00 00 "
