@@ -9,6 +9,7 @@ from runner.app.workspace import Workspace
 from runner.base.errors import StateError, UsageError
 from runner.engine.checkpoint import RunRecord
 from runner.engine.job_state import Runs
+from runner.engine.schedule import AT_END
 from runner.engine.unread import UnreadRun
 
 EARLIER = "earlier runs"
@@ -43,6 +44,12 @@ def earlier(workspace: Workspace, *, fresh: bool) -> Earlier:
         if why := _foreign(workspace, found, fresh=fresh):
             discarded.append(found)
             said.append(_discards(found.id, why))
+        elif not fresh and _is_over(workspace, found):
+            discarded.append(found)
+            said.append(
+                f"run {found.id} was cut short when its work was done and what it held was released: "
+                "that stands, and the job starts over"
+            )
         elif fresh or not _is_to_be_resumed(workspace, found):
             discarded.append(found)
         else:
@@ -122,6 +129,16 @@ def _discards(run: str, why: str) -> str:
         f"the unfinished run {run} was started by another version of sendense and cannot be resumed "
         f"({why}): it is discarded, all it holds is released, and the job starts over"
     )
+
+
+def _is_over(workspace: Workspace, record: RunRecord) -> bool:
+    """Whether it was killed in a step that comes after its cleanup, such as a drill. To resume that would cost
+    the job's next run: a backup, for the sake of a look at the last one."""
+    if record.phase != "unwinding":
+        return False
+    at_end = {spec.id for spec in workspace.job.steps if spec.when == AT_END}
+    last = {spec.id for spec in workspace.job.steps if spec.id in at_end and at_end & set(spec.needs)}
+    return any(node.step in last for node in workspace.state.open(record.id).nodes())
 
 
 def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:
