@@ -132,7 +132,7 @@ def _discards(run: str, why: str) -> str:
 
 
 def _is_over(workspace: Workspace, record: RunRecord) -> bool:
-    """Whether it was killed in a step that comes after its cleanup, such as a drill. To resume that would cost
+    """Whether it was killed in a step that comes after its cleanup, such as a drill: resuming it would cost
     the job's next run: a backup, for the sake of a look at the last one."""
     if record.phase != "unwinding":
         return False
