@@ -33,6 +33,8 @@ class MachineEvents:
     restarts: int = 0
     stopped: bool = False
     """QEMU stopped it, for it could not read or write."""
+    paused: bool = False
+    """It does not run, for whatever reason."""
     panicked: bool = False
     """The guest said so, through pvpanic."""
 
@@ -48,6 +50,8 @@ class MachineEvents:
                 return self._shut_down(str(event.data.get("reason")))
             case "RESET" if event.data.get("reason") == "guest-reset":
                 return self._restarted()
+            case "STOP" | "RESUME":
+                self.paused = event.name == "STOP"
             case "BLOCK_IO_ERROR":
                 return self._io_error(event)
         return None

@@ -24,7 +24,7 @@ KEPT = 2 * MiB
 """Bytes of a picture that is kept with a point."""
 
 SOONEST = 3.0
-"""Seconds between two looks, since each is a transfer from the host; then half as long again each time that
+"""Seconds between two looks, since each is a transfer from the host; then a quarter of the time for which
 nothing has changed, up to LONGEST."""
 
 LONGEST = 12.0
@@ -49,7 +49,6 @@ class Screen:
         self._pixels: Pixels | None = None
         self._cells = b""
         self._next = 0.0
-        self._pause = SOONEST
         self._looks_stopped = 0
         self.picture: bytes | None = None
         """PNG."""
@@ -73,10 +72,9 @@ class Screen:
         else:
             self.unreadable = ""
         if changed or self.looked_at is None:
-            self.changed_at, self._pause = now, SOONEST
-        else:
-            self._pause = min(1.5 * self._pause, LONGEST)
-        self.looked_at, self._next = now, now + self._pause
+            self.changed_at = now
+        pause = min(max(SOONEST, (now - self.changed_at) / 4), LONGEST)
+        self.looked_at, self._next = now, now + pause
         return True
 
     @property

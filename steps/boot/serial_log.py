@@ -15,6 +15,9 @@ TAIL = 768 * KiB
 RECENT = 64 * KiB
 """Bytes that are kept as text: what is looked for is at the end, or in what came since the last look."""
 
+LONGEST_LINE = 512
+"""Characters of a line that are looked into: a hostile one may be made to be slow to match."""
+
 _ESCAPE = re.compile(
     rb"\x1b(?:"
     rb"\[[0-?]{0,64}[ -/]{0,8}[@-~]"  # CSI: colours, the cursor's place
@@ -104,7 +107,7 @@ class PlainText:
     def lines(self, size: int) -> tuple[str, ...]:
         """Those of the last `size` bytes that are not blank."""
         text = self.recent[-size:].decode(errors="replace")
-        return tuple(line.rstrip() for line in text.split("\n") if line.strip())
+        return tuple(line[:LONGEST_LINE].rstrip() for line in text.split("\n") if line.strip())
 
 
 def _end(said: bytes) -> int:

@@ -31,6 +31,9 @@ from steps.boot.serial_log import PlainText, SerialLog
 TICK = 0.4
 """Seconds between two looks."""
 
+DEAF = 5.0
+"""Seconds between the end of a connection and that of QEMU, where the one ended with the other."""
+
 RING = 64 * KiB
 
 TELL = 1.0
@@ -94,6 +97,7 @@ class _Watching:
         )
         self._began = time.monotonic()
         self._told = -TELL
+        self._heard_at = 0.0
 
     @property
     def asks_agent(self) -> bool:
@@ -140,8 +144,29 @@ class _Watching:
         if found is None:
             if self._running.child.poll() is not None:
                 raise ended(self._running.child)
-            return None
+            self._check_serial(now)
+            return self._paused() if self._events.paused else None
         return Finding(found.verdict, f"after {sentences.spoken(now)} {found.why}{self._besides(found)}")
+
+    def _check_serial(self, now: float) -> None:
+        """It ends with QEMU alone, which has a moment to be seen to have ended."""
+        if not self._serial.listener.ended:
+            self._heard_at = now
+        elif now - self._heard_at > DEAF:
+            error = BootError(
+                f"the connection to the guest's serial port on {self._running.host.name} was lost"
+            )
+            error.transient = True
+            raise error
+
+    def _paused(self) -> Finding | None:
+        """By QEMU, and for no reason that an event tells: KVM could not run an instruction."""
+        state = self._running.monitor.execute("query-status")
+        status = state.get("status") if isinstance(state, dict) else None
+        if status != "internal-error":
+            return None
+        accelerator = self._running.accelerator.upper()
+        return Finding("undecided", f"QEMU stopped the guest, which {accelerator} could not run any further")
 
     def _besides(self, found: Finding) -> str:
         """What had been seen by then, and what the guest said last."""

@@ -164,3 +164,17 @@ def test_a_serial_port_that_says_what_only_screens_do_is_not_believed():
 
 def test_every_failure_says_where_it_is_known_from():
     assert all(failure.source and failure.basis and failure.quiet >= QUIET for failure in FAILURES)
+
+
+HOSTILE = {
+    "brackets": "] " * 256,
+    "partitions": "BdsDxe: failed to load Boot0001 " + " from HD(x)/" * 40 + ": Access Denie",
+    "times": "[" + " 1.1" * 120,
+    "emergencies": "You are in " * 46,
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_made_to_be_slow_to_read_is_not(line):
+    """16 KiB of it, as much as is looked at; backtracking without a bound takes longer than any test may."""
+    assert told("\n".join([line[:512]] * 32 + ["BdsDxe: No bootable option or device was found."])) is not None

@@ -75,7 +75,7 @@ def test_a_console_that_stays_as_it_is_is_looked_at_more_seldom(tmp_path):
         screen = Screen(running)
         at = settled(screen, "still")
         assert screen.changed_at == at
-        looks = [now for now in range(int(at), int(at) + 60) if screen.look(float(now))]
+        looks = [now for now in range(int(at), int(at) + 90) if screen.look(float(now))]
         assert screen.changed_at == at
         pauses = [after - before for before, after in pairwise(looks)]
         assert pauses == sorted(pauses) and pauses[0] >= SOONEST and pauses[-1] == LONGEST

@@ -49,6 +49,10 @@ def test_lines_end_with_either_character_and_have_none_that_are_blank():
     assert plain(b"one\r\ntwo\rthree\n\n  \nfour\0\x07").lines(KiB) == ("one", "two", "three", "four")
 
 
+def test_a_line_of_a_megabyte_is_looked_into_only_at_its_beginning():
+    assert plain(b"a" * MiB).lines(16 * KiB) == ("a" * 512,)
+
+
 def test_bytes_that_are_no_text_are_shown_and_break_nothing():
     assert plain(b"caf\xc3\xa9 \xff\xfe").lines(KiB) == ("café \ufffd\ufffd",)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -23,8 +26,27 @@ from tests.steps.boot.watched import boot_disk, context, request, seen, waiting,
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86 is not installed")
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steps.boot.screen.SOONEST", 1.0)
+
+
 def login(within: float = 120) -> Expectation:
     return Expectation(serial="login:", within=within)
+
+
+@contextmanager
+def led_through(far: str, near: str) -> Iterator[Callable[[], None]]:
+    """`near` leads there until what is returned cuts it. Nothing is carried."""
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as beyond:
+        server.bind(near)
+        server.listen(1)
+        beyond.connect(far)
+
+        def cut() -> None:
+            server.accept()[0].close()
+
+        yield cut
 
 
 def test_it_passes_once_its_serial_port_says_what_was_expected(tmp_path):
@@ -89,6 +111,27 @@ def test_a_guest_that_says_nothing_is_undecided_when_its_time_is_over(tmp_path):
         "the screen ends with 'Booting from Hard Disk...'"
     )
     assert found.picture is not None
+
+
+def test_a_port_that_qemu_accepts_for_a_guest_without_a_network_is_no_evidence(tmp_path):
+    expected = Expectation(port=22, banner="SSH-", within=3), Expectation(agent=True, within=3)
+    found = seen(tmp_path, "hangs", "", *expected, cards=1)
+    assert found.verdict == "undecided"
+    assert found.why.startswith(
+        "within 3 s nothing of what was expected was seen: "
+        "port 22 did not answer with 'SSH-' and the guest agent did not answer; "
+    )
+
+
+def test_a_serial_port_that_is_heard_no_more_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr("steps.boot.watch.DEAF", 0.0)
+    what = request(disk(tmp_path / "disk.raw", sector("hangs")), login())
+    with waiting(tmp_path, what) as (ctx, running):
+        near = f"{running.directory}/near"
+        with led_through(running.serial, near) as cut:
+            threading.Timer(1.0, cut).start()
+            with pytest.raises(BootError, match="the connection to the guest's serial port on here was lost"):
+                watch(ctx, replace(running, serial=near), what)
 
 
 def test_where_nothing_is_expected_nothing_passes(tmp_path, monkeypatch):
