@@ -22,6 +22,7 @@ from runner.step.registry import Registry
 from steps.lab.lab import Lab
 from steps.vsphere import privileges, restore_privileges
 from tests.e2e.site import disk, inventory
+from tests.guests.boot_sectors import sector
 from tests.pages import NOT_RUN, PAGES, README, ROOT, alike, blocks, commands, matches, not_run
 from tests.reader import Reader
 
@@ -54,6 +55,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     place = tmp_path_factory.mktemp("lab")
     (place / "inventory.yaml").write_text(yaml.safe_dump(INVENTORY))
     lab = Lab.start(place, place / "inventory.yaml", leashed=True)
+    lab.write("pgtest1", 2000, 0, iter([sector("prints", "pgtest1 login: ")]))
     reader = Reader.beginning(lab, directory)
     reader.read(README)
     yield reader
@@ -246,7 +248,7 @@ def test_the_picture_of_a_job_has_the_steps_of_the_standard_backup() -> None:
     (picture,) = [block.text for block in blocks(HELP / "job-language.md") if block.kind == "mermaid"]
     template = (ROOT / "templates" / "backup.yaml.j2").read_text()
     drawn = set(re.findall(r"\b([a-z]+)\b(?=[\[(]| -->|$)", re.sub(r"\[.*?\]|\(.*?\)", "[", picture), re.MULTILINE))
-    assert drawn - {"flowchart"} == set(re.findall(r"- id: (\w+)", template)) - {"prune"}
+    assert drawn - {"flowchart"} == set(re.findall(r"- id: (\w+)", template)) - {"prune", "drill"}
 
 
 def test_alike_is_what_differs_from_run_to_run_alone() -> None:

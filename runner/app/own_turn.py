@@ -1,5 +1,5 @@
-"""The turn of a run that no set placed, and of work that takes memory or temporary disk of a host, whoever
-placed its run: it waits for its limits among all that share them."""
+"""The turn of a run that no set placed, and of what any run takes of a host's memory or temporary disk for a
+while: it waits for its limits among all that share them."""
 
 from __future__ import annotations
 

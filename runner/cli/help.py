@@ -17,6 +17,8 @@ from runner.console.tables import print_table
 
 _LINK = re.compile(r"\[([^\]]+)\]\(([a-z-]+)\.md(?:#[^)]*)?\)")
 """From one page to another."""
+_PICTURE = re.compile(r"!\[([^\]]+)\]\(([a-z-]+\.png)\)")
+"""Beside the pages."""
 _LINK_ELSEWHERE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+([^)]*)\)")
 """To another file of the repository: of use on a git host alone."""
 
@@ -75,5 +77,6 @@ def _title(page: str) -> str:
 
 def _for_a_terminal(page: str) -> str:
     """Links become what a reader there can type or look up."""
+    page = _PICTURE.sub(lambda found: f"{found[1]}: `{shipped('templates/help') / found[2]}`", page)
     page = _LINK.sub(r"\1 (`sendense help \2`)", page)
     return _LINK_ELSEWHERE.sub(r"\1 (`\2`)", page)
