@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.base.errors import UsageError
 from steps.lab.simulator.entities import Entity
-from steps.lab.simulator.environment import EnvironmentBrowser
+from steps.lab.simulator.environment_browser import EnvironmentBrowser
 from steps.lab.simulator.inventory import ClusterSpec, VappSpec
 from steps.lab.simulator.objects import World, operation, provides
 from steps.lab.simulator.soap import Call

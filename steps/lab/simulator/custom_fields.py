@@ -27,14 +27,6 @@ class CustomFieldsManager(Managed):
         self._refuse_taken(asked.name)
         return definition(self.world.define(asked.name, asked.moType))
 
-    @operation("RenameCustomFieldDef")
-    def rename(self, call: Call) -> None:
-        asked = call.arguments
-        field = self._field(asked.key)
-        if asked.name != field.name:
-            self._refuse_taken(asked.name)
-        self.world.custom_fields[asked.key] = CustomField(field.key, asked.name, field.of)
-
     @operation("RemoveCustomFieldDef")
     def remove(self, call: Call) -> None:
         """With its values."""

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from steps.lab.simulator.authorization import AuthorizationManager
 from steps.lab.simulator.datastore import Datastore
 from steps.lab.simulator.objects import Managed, World, operation, provides
 from steps.lab.simulator.soap import Call
@@ -62,9 +61,7 @@ class DatastoreBrowser(Managed):
         return self._start(call, work)
 
     def _start(self, call: Call, work: Callable[[Path, Any], Any]) -> Any:
-        authorization = self.world.find(vim.AuthorizationManager("AuthorizationManager"))
-        assert isinstance(authorization, AuthorizationManager)
-        authorization.require(("Datastore.Browse", self._store))
+        self.world.authorization.require(("Datastore.Browse", self._store))
         asked, spec = call.arguments.datastorePath, call.arguments.searchSpec or _browser.SearchSpec()
         return self._tasks.start(
             call, self._store, self._store.name, lambda: work(self._folder(asked), spec), lambda: None

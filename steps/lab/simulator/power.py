@@ -28,8 +28,8 @@ def invalid_state(machine: Machine, wanted: Any = None) -> Exception:
     )
 
 
-def turn(machine: Machine, state: Any, *, lose_tracking: bool) -> None:
-    """Within a task. Raises vmodl faults."""
+def turn(machine: Machine, state: Any) -> None:
+    """Within a task. Off is hard, which resets changed block tracking (KB 320557). Raises vmodl faults."""
     if machine.power == state:
         raise invalid_state(machine, state)
     on = state == POWER.poweredOn
@@ -46,11 +46,11 @@ def turn(machine: Machine, state: Any, *, lose_tracking: bool) -> None:
         if one.connectable is not None:
             one.connectable.connected = on and bool(one.connectable.startConnected)
     machine.stun()
-    if lose_tracking:
-        machine.lose_tracking()
     if on:
         for disk in machine.disks:
             disk.boot()
+    else:
+        machine.lose_tracking()
     machine.happened(vim.event.VmPoweredOnEvent if on else vim.event.VmPoweredOffEvent)
     machine.touch()
 
@@ -122,7 +122,7 @@ def several(world: World, datacenter: Any, call: Call) -> Any:
 
 def _start(machine: Machine, call: Call) -> Any:
     def work() -> None:
-        turn(machine, POWER.poweredOn, lose_tracking=False)
+        turn(machine, POWER.poweredOn)
 
     return machine.start(replace(call, method="PowerOnVM_Task"), work)
 

@@ -1,4 +1,4 @@
-"""ReconfigVM_Task: a VM's settings, devices and disks, all or nothing (API reference)."""
+"""ReconfigVM_Task: a VM's settings, devices and disks, all or nothing (API reference); Rename_Task."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ def of_call(machine: Machine, call: Call) -> Any:
             vmodl.fault.NotSupported, "Changed block tracking is not supported on the virtual machine."
         )
     return machine.start(call, lambda: reconfigure(machine, config))
+
+
+def rename(machine: Machine, call: Call) -> Any:
+    """Answers Rename_Task."""
+    machine.world.authorization.require(("VirtualMachine.Config.Rename", machine))
+
+    def work() -> None:
+        if machine.parent is not None:
+            checks.name(machine.parent, call.arguments.newName, machine)
+        machine.rename(call.arguments.newName)
+
+    return machine.start(call, work)
 
 
 def reconfigure(machine: Machine, config: Any) -> None:

@@ -1,10 +1,9 @@
-"""Destroying, unregistering and renaming a VM, when somebody asks for it over the API."""
+"""Destroying and unregistering a VM, when somebody asks for it over the API."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from steps.lab.simulator import checks
 from steps.lab.simulator.machine import Machine
 from steps.lab.simulator.power import invalid_state
 from steps.lab.simulator.soap import Call
@@ -33,15 +32,3 @@ def unregister(machine: Machine) -> None:
     if machine.is_on:
         raise invalid_state(machine)
     machine.unregister()
-
-
-def rename(machine: Machine, call: Call) -> Any:
-    """Answers Rename_Task."""
-    machine.world.authorization.require(("VirtualMachine.Config.Rename", machine))
-
-    def work() -> None:
-        if machine.parent is not None:
-            checks.name(machine.parent, call.arguments.newName, machine)
-        machine.rename(call.arguments.newName)
-
-    return machine.start(call, work)

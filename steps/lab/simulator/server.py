@@ -142,8 +142,8 @@ class Simulator:
         """From now on changed block tracking sees what is written by VMware's library, which notes it in that
         file; before, it does not."""
         with self._world.lock:
-            self._outside = OutsideWrites(noted)
-            self._world.look_outside = lambda: self._outside.notice(
+            outside = OutsideWrites(noted)
+            self._world.look_outside = lambda: outside.notice(
                 disk for machine in self._world.all(Machine) for disk in machine.stored_disks
             )
 

@@ -8,12 +8,13 @@ from steps.lab.simulator.entities import Entity
 from steps.lab.simulator.event_manager import EventManager
 from steps.lab.simulator.objects import World
 from steps.lab.simulator.search_index import SearchIndex
-from steps.lab.simulator.service import ServiceInstance, ViewManager
+from steps.lab.simulator.service_instance import ServiceInstance
 from steps.lab.simulator.session_manager import SessionManager
 from steps.lab.simulator.sessions import Sessions
 from steps.lab.simulator.task_manager import TaskManager
 from steps.lab.simulator.tasks import Tasks
 from steps.lab.simulator.tickets import Tickets
+from steps.lab.simulator.views import ViewManager
 
 
 def make(

@@ -17,7 +17,7 @@ from steps.lab.simulator.devices import View
 from steps.lab.simulator.machine import POWER, Machine
 from steps.lab.simulator.objects import operation, provides
 from steps.lab.simulator.soap import Call
-from steps.lab.simulator.vmodl import fault, vim
+from steps.lab.simulator.vmodl import vim
 
 
 class VirtualMachine(Machine):
@@ -132,21 +132,11 @@ class VirtualMachine(Machine):
 
     @operation("PowerOnVM_Task")
     def power_on(self, call: Call) -> Any:
-        return self.start(call, lambda: power.turn(self, POWER.poweredOn, lose_tracking=False))
+        return self.start(call, lambda: power.turn(self, POWER.poweredOn))
 
     @operation("PowerOffVM_Task")
     def power_off(self, call: Call) -> Any:
-        """A hard one, which resets changed block tracking (KB 320557)."""
-        return self.start(call, lambda: power.turn(self, POWER.poweredOff, lose_tracking=True))
-
-    @operation("ShutdownGuest")
-    def shut_down(self, call: Call) -> None:
-        """It is off at once; tracking stays good."""
-        if not self.is_on:
-            raise power.invalid_state(self, POWER.poweredOff)
-        if not self.tools_run:
-            raise fault(vim.fault.ToolsUnavailable, "VMware Tools is not running in the virtual machine.")
-        power.turn(self, POWER.poweredOff, lose_tracking=False)
+        return self.start(call, lambda: power.turn(self, POWER.poweredOff))
 
     @operation("AnswerVM")
     def answer_question(self, call: Call) -> None:
@@ -154,7 +144,7 @@ class VirtualMachine(Machine):
 
     @operation("Rename_Task")
     def rename_by_call(self, call: Call) -> Any:
-        return removal.rename(self, call)
+        return reconfiguration.rename(self, call)
 
     @operation("Destroy_Task")
     def destroy_by_call(self, call: Call) -> Any:
