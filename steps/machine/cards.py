@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from steps.saved_vm.configuration import Device, Saved, number, part, text
 from steps.saved_vm.kinds import CARDS, said
-from steps.values.machine import CardModel, MachineCard
+from steps.values.machine import Board, CardModel, MachineCard
 from steps.vsphere.vm_spec import Change
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -29,15 +29,19 @@ _WHY = {
 }
 
 
-def decide(saved: Saved) -> tuple[tuple[MachineCard, ...], tuple[Change, ...]]:
+SLOTS_LOST = "beside IDE disks there are no such slots: Linux may name the interface otherwise (`ens192`)"
+
+
+def decide(saved: Saved, board: Board) -> tuple[tuple[MachineCard, ...], tuple[Change, ...]]:
     devices = sorted((one for one in saved.devices if one.type in CARDS), key=_order)
     made: list[MachineCard] = []
     changes: list[Change] = []
     for device in devices:
         model = _MODELS[device.type]
         mac, change = _mac(device)
-        made.append(MachineCard(key=device.key, label=device.label, model=model, mac=mac))
-        changes += change
+        slot = slot_of(device) if board == "q35" else None
+        made.append(MachineCard(key=device.key, label=device.label, model=model, mac=mac, slot=slot))
+        changes += (*change, *_slot(device, slot))
         if device.type in _WHY:
             why = _WHY[device.type]
             changes.append(
@@ -46,13 +50,27 @@ def decide(saved: Saved) -> tuple[tuple[MachineCard, ...], tuple[Change, ...]]:
     return tuple(made), tuple(changes)
 
 
+def slot_of(device: Device) -> int | None:
+    """VMware's number, of a slot behind a bridge: 32 and up, and what a PCI Express slot can be called."""
+    slot = number(part(device.json, "slotInfo"), "pciSlotNumber")
+    return slot if slot is not None and 32 <= slot < 1 << 13 else None
+
+
 def _order(device: Device) -> tuple[int, int, int, int]:
     """As a guest meets them: by bridge, function of the bridge and slot behind it, which VMware keeps in one
-    number (bits 5 to 9, 10 and up, 0 to 4: ``192`` is bridge 6; reported). Without it, by key."""
-    slot = number(part(device.json, "slotInfo"), "pciSlotNumber")
-    if slot is None or slot < 0:
-        return 1 << 20, 0, 0, device.key
+    number (bits 5 to 9, 10 and up, 0 to 4: ``192`` is bridge 6; reported). Without it, last and by key."""
+    slot = slot_of(device)
+    if slot is None:
+        return 32, 0, 0, device.key
     return slot >> 5 & 31, slot >> 10, slot & 31, device.key
+
+
+def _slot(device: Device, becomes: int | None) -> tuple[Change, ...]:
+    was = slot_of(device)
+    if was == becomes:
+        return ()
+    what = f"PCI slot of {device.label}"
+    return (Change(what=what, was=str(was), becomes="another", why=SLOTS_LOST, kind="changed", warn=True),)
 
 
 def _mac(device: Device) -> tuple[str, tuple[Change, ...]]:

@@ -49,7 +49,7 @@ _SAME: Mapping[str, DiskController] = {
 
 _HAS_SYM53C8XX = re.compile(
     r"(debian|ubuntu|suse|sles|oes|mandr|turboLinux|asianux[34]|fedora|rhel[2-6]|redhat|(centos|oracleLinux)6?_?(64)?Guest"
-    r"|other(2|3|4|5|6)\dx?Linux|otherLinux)",
+    r"|other(\d+x)?Linux)",
     re.IGNORECASE,
 )
 

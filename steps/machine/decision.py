@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from runner.base.units import MiB, human_bytes
-from steps.machine import boot_order, cards, devices, disks
+from steps.machine import board, boot_order, cards, devices, disks
 from steps.machine.disks import DiskToBoot
 from steps.saved_vm.configuration import Saved, number, part, text
 from steps.values.drill import MachineLimits
@@ -29,7 +29,8 @@ def decide(
     firmware = _firmware(saved)
     order, of_order = boot_order.decide(saved, {disk.key: disk.label for disk in stored})
     new_disks, of_disks = disks.decide(saved, stored, order, firmware)
-    adapters, of_adapters = cards.decide(saved)
+    plugged_into = board.decide(saved, firmware, new_disks)
+    adapters, of_adapters = cards.decide(saved, plugged_into)
     memory, of_memory = _memory(saved, limits)
     cpus, of_cpus = _cpus(saved, limits)
     guest = text(saved.json, "guestId")
@@ -42,6 +43,7 @@ def decide(
         cpus=cpus,
         disks=new_disks,
         cards=adapters,
+        board=plugged_into,
         local_time=guest.startswith("win"),
         loaders=tuple(loaders),
         changes=(

@@ -10,6 +10,9 @@ from steps.vsphere.vm_spec import Change
 Firmware = Literal["bios", "efi", "efi-secure"]
 """``efi-secure``: with secure boot."""
 
+Board = Literal["pc", "q35"]
+"""QEMU's names: of an i440FX, with IDE and conventional PCI, and of a Q35, with PCI Express."""
+
 DiskController = Literal["pvscsi", "mptsas1068", "lsi53c895a", "ich9-ahci", "piix3-ide", "nvme"]
 """QEMU's names."""
 
@@ -47,6 +50,8 @@ class MachineCard(Model):
     """What the guest sees"""
     mac: str
     """``00:50:56:aa:bb:cc``"""
+    slot: int | None = None
+    """VMware's number of its PCI slot, after which Linux calls it ``ens192``; a PC has no such slots"""
 
 
 class Machine(Model):
@@ -66,6 +71,8 @@ class Machine(Model):
     """In key order"""
     cards: tuple[MachineCard, ...]
     """In the order in which the guest found them"""
+    board: Board = "q35"
+    """What all of it is plugged into"""
     local_time: bool = False
     """Whether the clock shows local time, as Windows wants it; else UTC"""
     loaders: tuple[str, ...] = ()

@@ -43,7 +43,10 @@ def controller(kind: str, key: int, bus: int = 0) -> Any:
     return getattr(device, kind)(key=key, busNumber=bus, deviceInfo=about(f"{kind} {bus}"), **more)
 
 
-def asked(machine: Machine, *commands: str, agent: bool = False, vars_file: Path | None = None) -> list[Any]:
+Command = tuple[str, Mapping[str, str]]
+
+
+def asked(machine: Machine, *commands: Command, agent: bool = False, flash: Path | None = None) -> list[Any]:
     """What QEMU answers to these commands of QMP."""
     line = [QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-S", "-qmp", "stdio", "-accel", "tcg"]
     for disk in machine.disks:
@@ -52,12 +55,14 @@ def asked(machine: Machine, *commands: str, agent: bool = False, vars_file: Path
         line += ["-netdev", f"hubport,id=net-{place},hubid={place}"]
     for name in ("serial", "firmware-log", "agent"):
         line += ["-chardev", f"null,id={name}"]
-    if vars_file is not None:
+    if flash is not None:
         for name in ("code", "vars"):
-            line += ["-blockdev", f"driver=file,node-name=firmware-{name},filename={vars_file}"]
+            line += ["-blockdev", f"driver=file,node-name=firmware-{name},filename={flash}"]
     line += hardware(machine, "tcg", agent=agent)
-    sent = "".join(f"{json.dumps({'execute': one})}\n" for one in ("qmp_capabilities", *commands, "quit"))
+    every = (("qmp_capabilities", {}), *commands, ("quit", {}))
+    sent = "".join(f"{json.dumps({'execute': name, 'arguments': with_})}\n" for name, with_ in every)
     done = subprocess.run(line, input=sent, text=True, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(one) for one in done.stdout.splitlines()]
+    assert not [one for one in answers if "error" in one]
     return [one["return"] for one in answers if "return" in one][1:-1]
