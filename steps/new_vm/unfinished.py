@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runner.base.errors import SendenseError
+from runner.step.step import Retained
 from steps.values.created_vm import CreatedDisk, CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.vsphere import creation, machine, marks, vmomi
@@ -66,9 +67,11 @@ def describe(client: Client, vm: Marked, planned: PlannedVm) -> CreatedVm:
     return _described(client, vm, planned, creation.made_disks(client, vm.moref, planned.machine))
 
 
-def roughly(client: Client, vm: Marked, planned: PlannedVm) -> CreatedVm:
-    """As `describe`, of one that is there to be removed: whatever its disks are."""
-    return _described(client, vm, planned, ())
+def leftover(client: Client, run: str, planned: PlannedVm) -> CreatedVm | None:
+    """The VM that `run` has made and not finished, to be removed: whatever its disks are. Raises
+    NotOursError."""
+    found = own(client, run)
+    return None if found is None else _described(client, found, planned, ())
 
 
 def _described(
@@ -96,6 +99,10 @@ def _described(
             for disk in disks
         ),
     )
+
+
+def retained(vm: CreatedVm) -> Retained:
+    return Retained(f"the unfinished VM {vm.name} ({vm.moref}) in vCenter {vm.vcenter}")
 
 
 def still_there(client: Client, vm: CreatedVm) -> bool:

@@ -81,11 +81,10 @@ class CreateVm(Step[CreateVmIn, Empty, CreatedVm]):
     def leftover(self, ctx: Context, inputs: CreateVmIn) -> CreatedVm | None:
         client = vcenter(ctx, inputs.plan.vcenter)
         creation.settle(client, inputs.plan.machine.folder)
-        found = unfinished.own(client, ctx.run.id)
-        return None if found is None else unfinished.roughly(client, found, inputs.plan)
+        return unfinished.leftover(client, ctx.run.id, inputs.plan)
 
-    def retained(self, ctx: Context, inputs: CreateVmIn, out: CreatedVm) -> Retained | None:
-        return Retained(f"the unfinished VM {out.name} ({out.moref}) in vCenter {out.vcenter}")
+    def retained(self, ctx: Context, inputs: CreateVmIn, out: CreatedVm) -> Retained:
+        return unfinished.retained(out)
 
     def report(self, out: CreatedVm) -> StepReport:
         text = f"The VM was made as {out.moref} in vCenter {out.vcenter}, in {out.vmx_file}."

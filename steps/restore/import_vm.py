@@ -151,12 +151,10 @@ class ImportVm(Step[ImportVmIn, ImportVmLive, CreatedVm]):
         imported.remove(ctx, vcenter(ctx, inputs.plan.vcenter), out)
 
     def leftover(self, ctx: Context, inputs: ImportVmIn) -> CreatedVm | None:
-        client = vcenter(ctx, inputs.plan.vcenter)
-        found = unfinished.own(client, ctx.run.id)
-        return None if found is None else unfinished.roughly(client, found, inputs.plan)
+        return unfinished.leftover(vcenter(ctx, inputs.plan.vcenter), ctx.run.id, inputs.plan)
 
-    def retained(self, ctx: Context, inputs: ImportVmIn, out: CreatedVm) -> Retained | None:
-        return Retained(f"the unfinished VM {out.name} ({out.moref}) in vCenter {out.vcenter}")
+    def retained(self, ctx: Context, inputs: ImportVmIn, out: CreatedVm) -> Retained:
+        return unfinished.retained(out)
 
     def report(self, out: CreatedVm) -> StepReport:
         text = f"The VM was imported as {out.moref} in vCenter {out.vcenter}, into {out.vmx_file}."
