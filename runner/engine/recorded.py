@@ -17,7 +17,7 @@ from runner.job.inputs import MisfitError, parse_out
 from runner.job.nodes import NodeId
 from runner.step.context import Context
 from runner.step.registry import Registry
-from runner.step.step import AnyStep, Lifetime, Retained
+from runner.step.step import AnyStep, Lifetime, Retained, Step
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class RecordedNode:
         except MisfitError:
             return False
         return True
+
+
+def _may_leave(step: AnyStep) -> bool:
+    """Whether it may have made something that is worth a line before it was recorded."""
+    return step.lifetime is Lifetime.JOB or type(step).leftover is not Step.leftover
 
 
 class RecordedRun:
@@ -163,10 +168,9 @@ class RecordedRun:
         return tuple(found.values())
 
     def _held(self, node: RecordedNode) -> str:
-        """In words, empty for nothing. What was made and not recorded is looked for where that is worth
-        it."""
+        """In words, empty for nothing."""
         try:
-            if node.record.out is None and node.step.lifetime is not Lifetime.JOB:
+            if node.record.out is None and not _may_leave(node.step):
                 return ""
             retained = node.retained(node.out())
             return "" if retained is None else retained.what

@@ -139,7 +139,8 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
 
     def leftover(self, ctx: Context, inputs: InT) -> OutT | None:
         """What a `run` that was cut short may have left, for `undo` when the run is discarded: also what is
-        not complete, which `check` does not tell. Changes nothing."""
+        not complete, which `check` does not tell. May wait for what is still under way. Of a step that has
+        it, `check` is asked after a failure what was made and not recorded. Changes nothing."""
         return None
 
     def retained(self, ctx: Context, inputs: InT, out: OutT) -> Retained | None:

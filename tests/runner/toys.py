@@ -199,6 +199,18 @@ class Remake(Make):
         return Made(item=inputs.item, path=str(path))
 
 
+class Build(Make):
+    """Makes the file, and leaves it behind when it is cut short."""
+
+    name = "build"
+
+    def leftover(self, ctx: Context, inputs: MakeIn) -> Made | None:
+        return self.check(ctx, inputs, None)
+
+    def retained(self, ctx: Context, inputs: MakeIn, out: Made) -> Retained:
+        return Retained(f"file {Path(out.path).name}")
+
+
 class Rehold(Hold):
     """Holds a moment in another way."""
 
@@ -387,7 +399,7 @@ class End(Step[Empty, Empty, Ended]):
 
 STEPS = {
     kind.name: kind()
-    for kind in (Look, Hold, Rehold, Make, Remake, Serve, Relay, Tube, Copy, Bridge, Prove, Join, Guard, End)
+    for kind in (Look, Hold, Rehold, Make, Remake, Build, Serve, Relay, Tube, Copy, Bridge, Prove, Join, Guard, End)
 }
 REGISTRY = Registry(STEPS, {})
 SWEEP = "sendense sweep toy.yaml"

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,14 @@ def test_work_done_but_not_recorded_is_adopted(bench: Bench):
     assert "run make[1]" not in bench.trace()
     kept = {event.node: event.why for event in bench.events if isinstance(event, NodeKept)}
     assert "kept it from being recorded" in kept["make[1]"]
+
+
+def test_what_a_step_left_behind_when_it_failed_is_named_with_what_is_recorded(bench: Bench):
+    bench.steps = tuple(replace(spec, uses="build") if spec.id == "make" else spec for spec in bench.steps)
+    fail(bench, "after-make[1]", "permanent")
+    assert not bench.run().work_done
+    named = {one.what for one in bench.named(Guard(HostError("hub cannot be reached", transient=True)))}
+    assert {"file made-1", "file made-2"} <= named
 
 
 def test_a_moment_that_was_not_recorded_is_held_no_longer_than_another(bench: Bench):
