@@ -41,8 +41,9 @@ if ! has silent; then
 fi
 
 ip link set lo up
-card=$(echo /sys/class/net/e*)
-if [ -n "$card" ]; then
+set -- /sys/class/net/e*
+card=${1##*/}
+if [ -e "$1" ]; then
     ip link set "$card" up
     if has address; then
         ip address add "$(option address)" dev "$card"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,17 +97,34 @@ def test_a_guest_that_dials_out_reaches_nothing_and_is_reached(hub: Hub, tmp_pat
         source = small_linux.copied(small_linux.disk(), tmp_path / "disk.raw")
     except NotToBeHad as missing:
         pytest.skip(str(missing))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    with listening() as (port, connections):
         small_linux.told(source, f"address {ADDRESS}", f"dial 192.0.2.1:{port} 192.0.2.2:{port} 192.0.2.10:22")
-        expect = (Expectation(serial="DIALLED", within=300), Expectation(port=22, banner="SSH-", within=300))
+        expect = (Expectation(serial="DIALLED", within=120), Expectation(port=22, banner="SSH-", within=120))
         of = machine(memory=256 * MiB)
         of = of.model_copy(update={"disks": (of.disks[0].model_copy(update={"capacity": small_linux.SIZE}),)})
         ctx = hub.context()
         found = boot(ctx, ctx.host("hub"), request(of, {2000: str(source)}, *expect, address=ADDRESS))
-        server.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            server.accept()
     assert found.verdict == "passed", found.why
+    assert not connections
     reached = [line for line in found.serial.decode().splitlines() if line.startswith("REACHED")]
     assert reached == ["REACHED 192.0.2.10:22"], "it can dial, and reaches itself alone"
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, list[object]]]:
+    """A port of this machine's loopback, and who connected to it."""
+    connections: list[object] = []
+
+    def accept() -> None:
+        with suppress(OSError):  # it was closed
+            while True:
+                connection, client = server.accept()
+                connections.append(client)
+                connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield server.getsockname()[1], connections
+        server.shutdown(socket.SHUT_RDWR)
+        accepting.join(10)
