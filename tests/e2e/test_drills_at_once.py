@@ -1,5 +1,5 @@
 """A set whose backups drill their new points, on a host that bears two of them: how many QEMUs there are when one more is
-started."""
+started. The guests hang until their time is over, so that more would meet if they could."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def site(tmp_path: Path) -> Iterator[Estate]:
     machines = [machine(disk(2000, "1 MiB"), name=name) for name in VMS]
     with estate(tmp_path, {"prod": inventory(*machines)}) as made:
         for name in VMS:
-            made.vcenter.write(name, 2000, 0, sector("prints", "login: "))
+            made.vcenter.write(name, 2000, 0, sector("hangs"))
         yield made
 
 
@@ -72,6 +72,7 @@ def write_set(site: Estate, limit: int) -> Path:
     shared.write_text(yaml.safe_dump(document))
     drill = {
         "expect": [{"serial": "login:"}],
+        "within": "3s",
         "accelerator": "tcg",
         "limits": {"memory": MEMORY, "overlay": 16 * MiB},
     }
@@ -107,7 +108,7 @@ def test_no_more_machines_are_booted_at_once_than_the_host_bears(site: Estate, t
         verification_records.drill(LocalHost(), str(point.parent))
         for point in site.repository().glob("*/*/manifest.json")
     ]
-    assert [record.verdict for record in records if record is not None] == ["passed"] * len(VMS)
+    assert [record.verdict for record in records if record is not None] == ["undecided"] * len(VMS)
     beside = [int(line) for line in others.read_text().splitlines()]
     assert len(beside) == len(VMS)
     assert max(beside) == 1
