@@ -15,9 +15,8 @@ ACROSS = 160
 DOWN = 120
 """Points that are looked at."""
 
-_ONE_COLOUR = 0.75
-_IN_ALL = 0.88
-"""Part of the points that is the background; and together with text, the rest being edges of letters."""
+_BOTH = 0.88
+"""Part of the points that is background or text, the rest being edges of letters."""
 
 _LEAST_TEXT, _MOST_TEXT = 0.005, 0.25
 _LEFT = 0.2
@@ -36,8 +35,7 @@ def is_one(picture: Pixels) -> bool:
     text = [across for across, colour in points if min(colour) >= 0xA8]
     return (
         _is_blue(*background)
-        and count >= _ONE_COLOUR * len(points)
-        and count + len(text) >= _IN_ALL * len(points)
+        and count + len(text) >= _BOTH * len(points)
         and _LEAST_TEXT * len(points) <= len(text) <= _MOST_TEXT * len(points)
         and min(text) <= _LEFT * ACROSS
         and sum(across < ACROSS // 2 for across in text) > len(text) / 2

@@ -112,10 +112,11 @@ def test_it_is_asked_again_and_an_answer_to_the_first_question_counts(tmp_path):
         b'{"return": ' + b"9" * 10_000 + b"}\n",
         b"\xff" * 100_000,
         b"\0\xfe not JSON \n",
+        b'{"return": 7}\n{"return": {}}\n{"return": {"pretty-name": "fooled"}}\n',
         b'{"return": true}\n{"return": {}}\n{"return": {"pretty-name": "fooled"}}\n',
         b"x" * 5_000_000,
     ],
-    ids=["other numbers", "deep", "long number", "noise", "no JSON", "no question", "flood"],
+    ids=["other numbers", "deep", "long number", "noise", "no JSON", "another number", "no number", "flood"],
 )
 def test_what_is_no_answer_is_none(tmp_path, said):
     with conversation(tmp_path / "s") as (agent, guest):

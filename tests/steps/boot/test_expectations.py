@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from steps.boot.expectations import PATIENCE, Awaited, PortSource, one_line
+from steps.boot.expectations import PATIENCE, Awaited, PortSource, SerialSource, one_line
+from steps.boot.serial_log import RECENT, PlainText
 from steps.values.drill import Expectation
 from tests.eventually import eventually
 
@@ -86,6 +87,11 @@ def test_a_port_that_says_something_else_is_asked_again_and_what_it_said_is_told
         source.close()
 
 
+def test_a_service_that_was_busy_is_asked_again():
+    with service(says(b"Exceeded MaxStartups\r\n"), says(b"SSH-2.0-free\r\n")) as address:
+        assert looked(PortSource(address, "SSH-", "")).rstrip() == "SSH-2.0-free"
+
+
 def test_a_service_that_does_not_speak_first_is_spoken_to():
     def answer(client: socket.socket) -> None:
         if client.recv(100) == b"GET / HTTP/1.0\r\n\r\n":
@@ -144,3 +150,30 @@ def test_what_comes_after_the_deadline_does_not_count(seconds, seen):
 def test_what_a_guest_said_is_one_printable_line():
     assert one_line("a\x1b[31mb\r\n\tc" + "d" * 1000) == "a\\x1b[31mb c" + "d" * 187 + "…"
     assert len(one_line("e" * 10_000)) == 200
+
+
+def test_a_text_whose_halves_come_with_two_looks_is_seen():
+    text = PlainText()
+    source = SerialSource(text, "login:")
+    seen = []
+    for at, piece in enumerate([b"Debian 12\r\npgtest1 l", b"og", b"in", b": "]):
+        text.add(piece, float(at))
+        seen.append(source.look(float(at)))
+    assert seen == [None, None, None, "pgtest1 login: "]
+
+
+def test_a_text_after_a_great_many_others_is_seen():
+    text = PlainText()
+    source = SerialSource(text, "login:")
+    for at in range(6):
+        text.add(b"z" * RECENT + b"\n", float(at))
+        assert source.look(float(at)) is None
+    text.add(b"login: ", 9.0)
+    assert source.look(9.0) == "login: "
+
+
+def test_of_a_long_line_the_part_that_was_expected_is_told():
+    text = PlainText()
+    text.add(b"x" * 5000 + b" login: " + b"y" * 5000, 0.0)
+    seen = SerialSource(text, "login:").look(0.0)
+    assert seen is not None and "login:" in one_line(seen)

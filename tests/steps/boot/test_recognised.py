@@ -133,6 +133,7 @@ PROMPTS = ("UEFI shell", "GRUB rescue", "GRUB without a menu", "initramfs", "Fre
 def test_a_prompt_after_which_something_was_said_is_none(name):
     place, text, _ = FAILED[name]
     assert told(f"{text}boot\nLoading Linux 6.1.0 ...", place) is None
+    assert told(f"{text}\nLoading Linux 6.1.0 ...", place) is None
 
 
 QUOTED = {
