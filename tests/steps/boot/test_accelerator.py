@@ -36,7 +36,7 @@ def test_kvm_is_used_where_a_guest_printed_its_line(any_hub: Hub, works):
     ctx = any_hub.context()
     assert choose(ctx, ctx.host("hub"), "auto") == accelerator.Chosen("kvm", "")
     assert choose(ctx, ctx.host("hub"), "kvm").argument == "kvm"
-    assert observation(ctx, ctx.host("hub")).sentence == "KVM runs guests"
+    assert observation(ctx, ctx.host("hub")).sentence == "guests run with KVM"
 
 
 @needs_qemu
@@ -51,7 +51,7 @@ def test_kvm_under_which_no_guest_prints_anything_is_not_used_and_that_is_said(h
         choose(ctx, ctx.host("hub"), "kvm")
     found = observation(ctx, ctx.host("hub"))
     assert found.state == "noted"
-    assert "drills run 10 to 50 times slower, under TCG" in found.sentence
+    assert "so drills use TCG, which is 10 to 50 times slower" in found.sentence
 
 
 @needs_qemu
@@ -82,7 +82,7 @@ def test_a_user_who_may_not_open_it_is_told_the_group(hub: Hub, works, monkeypat
     account = ctx.host("hub").account
     found = observation(ctx, ctx.host("hub"))
     assert found.sentence == (
-        f"user {account} may not open {tmp_path}/kvm: drills run 10 to 50 times slower, under TCG; "
+        f"user {account} may not open {tmp_path}/kvm, so drills use TCG, which is 10 to 50 times slower; "
         f"add it to group kvm: usermod -aG kvm {account}"
     )
 
