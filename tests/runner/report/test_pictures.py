@@ -142,7 +142,7 @@ def broken(tmp_path: Path, how: str) -> Path:
     path = tmp_path / "broken.png"
     match how:
         case "no PNG":
-            path.write_bytes(b"<svg onload=alert(1)>" + bytes(100))
+            path.write_bytes(b"<svg onload=alert(1)>" + png())
         case "cut":
             path.write_bytes(png()[:-20])
         case "too large":

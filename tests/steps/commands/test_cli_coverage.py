@@ -24,7 +24,7 @@ from steps.repository.manifest import dump
 from steps.repository.verification_records import Drill
 from tests.bench.counted import counting
 from tests.chain import manifest_of
-from tests.drills import NO_DEVICE, drill
+from tests.drill_records import NO_DEVICE, drill
 from tests.estate import Estate, disk, estate, inventory, machine
 from tests.hub import VCENTER
 

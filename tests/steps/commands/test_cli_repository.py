@@ -18,7 +18,7 @@ from steps.commands.asked import Asked
 from steps.repository import layout, verification_records
 from steps.repository.verification_records import Drill
 from tests import points
-from tests.drills import NO_DEVICE, drill
+from tests.drill_records import NO_DEVICE, drill
 from tests.hub import Hub, hub_on, tree, vm
 from tests.records import rewrite
 

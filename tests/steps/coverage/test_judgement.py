@@ -11,12 +11,17 @@ import pytest
 from runner.base.units import HOUR
 from runner.job.model import Excuse
 from runner.step.items import Item
+from steps.coverage import protection as protection_module
 from steps.coverage import view
 from steps.coverage.document import Coverage
 from steps.coverage.judgement import Seen, Taking, VCenterSeen, judge
 from steps.coverage.protection import GoodPoint, NewestDrill, Protection, Protections
-from steps.repository.verification_records import Verdict
+from steps.repository.history import Entry
+from steps.repository.verification_records import Marks, Verdict
+from steps.repository.vm_directory import VmDirectory
 from tests.census import VCENTER, FakeCensus, item, uuid, where
+from tests.chain import manifest_of
+from tests.drill_records import drill
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -247,3 +252,16 @@ def test_whose_newest_drill_did_not_pass_is_named_also_where_only_what_to_look_a
     assert "note: the newest drill failed: vm0" in told.getvalue()
     assert "the newest drill failed: vm0" in view.as_markdown(found)
     assert "the newest drill failed: vm0" in view.as_html(found)
+
+
+def test_of_several_drilled_points_the_newest_drill_counts_whichever_point_it_is_of() -> None:
+    """A person may drill an older point today."""
+    drills = {1: drill("passed", hours=1, now=NOW), 2: drill("failed", hours=30, now=NOW), 3: None}
+    entries = tuple(
+        Entry(f"/repository/vm1/{made.point}", made, Marks(drilled=drills[number]))
+        for number, made in ((number, manifest_of(number, NOW, {2000: None})) for number in drills)
+    )
+    found = protection_module.of(VmDirectory("/repository/vm1", entries=entries), "main")
+    assert found.drill is not None
+    assert (found.drill.verdict, found.drill.point) == ("passed", entries[0].point)
+    assert found.drill_passed == NOW - timedelta(hours=1)

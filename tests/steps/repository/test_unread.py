@@ -22,7 +22,7 @@ from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
 from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
-from tests.drills import drill
+from tests.drill_records import drill
 from tests.hub import INSTANCE, VCENTER, Hub
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from runner.base.errors import StateError
 from runner.hosts.local import LocalHost
 from steps.repository import verification_records
-from tests.drills import drill
+from tests.drill_records import drill
 
 HOST = LocalHost("hub")
 AT = datetime(2026, 11, 23, tzinfo=UTC)
