@@ -27,8 +27,9 @@ SMALLEST = 4 * MiB
 
 _STEP = 64 * KiB
 _OPTIONS = "compat=1.1,cluster_size=64k,extended_l2=on,lazy_refcounts=on"
-"""With extended L2 entries a cluster is filled 2 KiB at a time: of a first write of 4 KiB without them, the
-other 60 are read from the point, which may be far away."""
+"""With extended L2 entries a cluster is filled 2 KiB at a time: without them, a first write of 4 KiB reads
+the other 60 of its cluster from the point, which may be far away. 500 such writes took 2.3 MB of the host's
+disk with them, and 33 MB without."""
 
 _MAKE_TIMEOUT = 60.0
 _MAKE_OVERLAYS = load("steps/boot/scripts/make-overlays.sh")

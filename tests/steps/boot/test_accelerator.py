@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from steps.boot import accelerator
+from steps.boot import start as starting
 from steps.boot.accelerator import choose, observation
 from steps.boot.seen import BootError
+from steps.boot.start import start
+from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub
-from tests.steps.boot.machines import needs_qemu
+from tests.steps.boot.machines import CAPACITY, needs_qemu, one_disk
 
 HANG = b"\xeb\xfe"
 _argv = accelerator._trial_argv
@@ -90,4 +93,20 @@ def test_a_user_who_may_not_open_it_is_told_the_group(hub: Hub, works, monkeypat
 def test_tcg_that_was_asked_for_asks_nothing(hub: Hub, monkeypatch):
     monkeypatch.setattr(accelerator, "_try", None)
     ctx = hub.context()
-    assert choose(ctx, ctx.host("hub"), "tcg").argument == "tcg,tb-size=256"
+    assert choose(ctx, ctx.host("hub"), "tcg").argument == "tcg,tb-size=128"
+
+
+@needs_qemu
+def test_a_machine_that_runs_with_something_else_than_was_chosen_is_not_used(hub: Hub, tmp_path: Path):
+    """QEMU is asked, whatever it was told."""
+    source = disk(tmp_path / "disk.raw", sector("hangs"), CAPACITY)
+    ctx = hub.context()
+    with start(ctx, ctx.host("hub"), one_disk(source)) as running:
+        starting._check_accelerator(running.host, accelerator.Chosen("tcg", ""), running.monitor)
+        with pytest.raises(BootError, match="was to use kvm, and runs without KVM"):
+            starting._check_accelerator(running.host, accelerator.Chosen("kvm", ""), running.monitor)
+
+
+@needs_qemu
+def test_this_machine_is_looked_at_without_a_job(works):
+    assert accelerator.here().sentence == "guests run with KVM"
