@@ -138,7 +138,10 @@ def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
     except Interrupted:
         raise
     except SendenseError as error:
-        drilling.not_made(ctx, planned, host, inputs.point.path, error)
+        try:
+            drilling.not_made(ctx, planned, host, inputs.point.path, error)
+        except SendenseError as unrecorded:
+            error.add(f"that is not recorded with the point either: {unrecorded.message}")
         raise
 
 

@@ -11,7 +11,7 @@ from runner.events.result import Result
 from runner.events.step_report import Alarm, Cell, Picture, Row, Statement, StepReport
 from runner.step.decision import Decision
 from runner.step.setting import Setting
-from steps.values.drill import Drilled, DrillOptions, Evidence, Expectation, MachineLimits
+from steps.values.drill import Drilled, DrillOptions, Expectation, MachineLimits
 from steps.values.machine import Machine
 from steps.values.planned_drill import PlannedDrill
 
@@ -80,9 +80,13 @@ def rows(planned: PlannedDrill) -> tuple[Row, ...]:
 
 
 def report(out: Drilled) -> StepReport:
-    seen = [one for one in out.evidence if one.seen is not None]
     statements = [
-        Statement(about="verified", text=f"{out.source} was booted: {evidence(one)}.") for one in seen
+        Statement(
+            about="verified",
+            text=f"{out.source} was booted: {one.expected}, seen after {human_seconds(one.after)}.",
+        )
+        for one in out.evidence
+        if one.after is not None
     ]
     statements += [Statement(about="how", text=f"{out.source}: {how(out)}.")]
     picture = (
@@ -103,12 +107,6 @@ def report(out: Drilled) -> StepReport:
             lists={"drills": (_listed(out),)},
         ),
     )
-
-
-def evidence(one: Evidence) -> str:
-    if one.seen is None:
-        return f"{one.expected}: not seen within {human_seconds(one.within)}"
-    return f"{one.expected}: seen after {human_seconds(one.after or 0.0)}"
 
 
 def how(out: Drilled) -> str:
