@@ -19,7 +19,7 @@ from runner.cli.work import Work
 from runner.console import plan_view
 from runner.events.summary import RunSummary
 from runner.job.model import LOCAL, Job
-from steps.commands import changes_view, command_jobs, restore_job
+from steps.commands import changes_view, command_jobs, domain_xml, restore_job
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.boot_options import boot_options, told_options
 from steps.commands.find import accept_option, disk_option, point_argument
@@ -44,6 +44,12 @@ VARIABLES = ("expect", "within", "host", "limits", "accelerator", "guest_address
 @disk_option
 @boot_options
 @click.option("--dry-run", is_flag=True, help="Show how it would be booted; start nothing.")
+@click.option(
+    "--print",
+    "form",
+    type=click.Choice(["libvirt"]),
+    help="Print the machine for a KVM host that is to run it; start nothing.",
+)
 @accept_option
 @on_repositories
 def drill(
@@ -51,6 +57,7 @@ def drill(
     point: str,
     disks: tuple[int, ...],
     dry_run: bool,
+    form: str | None,
     accept_suspect: bool,
     **options: Any,
 ) -> None:
@@ -64,6 +71,9 @@ def drill(
 
     What JOB says in its own `drill` holds where no option says else.
     """
+    if form is not None:
+        domain_xml.print_libvirt(asked, point, disks)
+        return
     wanted = Wanted(asked, point, disks, dry_run, True, accept_suspect)
     values = settings(asked.job, options)
     _require_host(asked, values.get("host"))

@@ -18,14 +18,16 @@ OTHER_NVRAM = "QEMU's firmware does not read VMware's file"
 
 OTHER_KEYS = "those in VMware's file are not read: what is signed with a key of the VM's own does not start"
 
+_UNKNOWN = "it is not in the saved configuration"
+
 PLAIN = "its copies in the repository are plain text"
 
 
 def decide(
-    saved: Saved, stored: Sequence[DiskToBoot], limits: MachineLimits, loaders: Sequence[str] = ()
+    saved: Saved, stored: Sequence[DiskToBoot], limits: MachineLimits | None, loaders: Sequence[str] = ()
 ) -> Machine:
-    r"""`stored`: the disks that it is to have, in any order; `loaders`: boot loaders that the saved NVRAM
-    names (``\EFI\debian\shimx64.efi``)."""
+    r"""`stored`: the disks that it is to have, in any order; `limits`: None lets it be as large as it was;
+    `loaders`: boot loaders that the saved NVRAM names (``\EFI\debian\shimx64.efi``)."""
     firmware = _firmware(saved)
     order, of_order = boot_order.decide(saved, {disk.key: disk.label for disk in stored})
     new_disks, of_disks = disks.decide(saved, stored, order, firmware)
@@ -74,28 +76,25 @@ def _firmware(saved: Saved) -> Firmware:
     return "efi-secure" if secure else "efi"
 
 
-def _memory(saved: Saved, limits: MachineLimits) -> tuple[int, tuple[Change, ...]]:
+def _memory(saved: Saved, limits: MachineLimits | None) -> tuple[int, tuple[Change, ...]]:
     """Whole MiB, as QEMU counts it."""
-    most = max(MiB, limits.memory // MiB * MiB)
     had = (number(part(saved.json, "hardware"), "memoryMB") or 0) * MiB
-    if 0 < had <= most:
+    most = max(MiB, (limits or MachineLimits()).memory // MiB * MiB)
+    if had > 0 and (limits is None or had <= most):
         return had, ()
-    was, why = (
-        (human_bytes(had), "more is not allowed here: `limits.memory`") if had > 0 else ("", "not saved")
-    )
+    was, why = (human_bytes(had), "more is not allowed here: `limits.memory`") if had > 0 else ("", _UNKNOWN)
     return most, (
         Change(what="memory", was=was, becomes=human_bytes(most), why=why, kind="changed", warn=True),
     )
 
 
-def _cpus(saved: Saved, limits: MachineLimits) -> tuple[int, tuple[Change, ...]]:
+def _cpus(saved: Saved, limits: MachineLimits | None) -> tuple[int, tuple[Change, ...]]:
     had = number(part(saved.json, "hardware"), "numCPU") or 0
-    if 0 < had <= limits.cpus:
+    most = (limits or MachineLimits()).cpus
+    if had > 0 and (limits is None or had <= most):
         return had, ()
-    was, why = (str(had), "more are not allowed here: `limits.cpus`") if had > 0 else ("", "not saved")
-    return limits.cpus, (
-        Change(what="processors", was=was, becomes=str(limits.cpus), why=why, kind="changed"),
-    )
+    was, why = (str(had), "more are not allowed here: `limits.cpus`") if had > 0 else ("", _UNKNOWN)
+    return most, (Change(what="processors", was=was, becomes=str(most), why=why, kind="changed"),)
 
 
 def _nvram(firmware: Firmware, loaders: Sequence[str]) -> tuple[Change, ...]:
