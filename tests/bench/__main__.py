@@ -9,6 +9,7 @@ from tests.bench import (
     admission,
     big_job,
     copying,
+    drilling,
     estate,
     incremental,
     job,
@@ -37,3 +38,4 @@ if __name__ == "__main__":
     incremental.main()
     repository.main()
     estate.main()
+    drilling.main()
