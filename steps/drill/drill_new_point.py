@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from runner.base.errors import Interrupted, SendenseError
-from runner.base.model import JobModel, Model
+from runner.base.model import JobModel, Model, SectionName
 from runner.base.units import human_seconds
 from runner.events.check_results import Observation
 from runner.events.step_report import Statement, StepReport
@@ -27,6 +29,8 @@ from steps.values.published import Published
 class DrillNewPointIn(JobModel):
     point: Published
     """The point"""
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository that it is in, an entry of `repositories`"""
     policy: DrillPolicy
     """When it is drilled, and how"""
 
@@ -54,8 +58,8 @@ class DrillNewPoint(Step[DrillNewPointIn, Empty, NewPointDrilled]):
     makes = ("drills",)
     tools = (QEMU_SYSTEM,)
     example = (
-        'uses: drill-new-point, with: {point: "${{ publish }}", policy: {every: 7d, expect: [{serial: '
-        '"login:"}]}}, needs: [cleanup], when: always'
+        'uses: drill-new-point, with: {point: "${{ publish }}", repository: main, policy: {every: 7d, '
+        'expect: [{serial: "login:"}]}}, needs: [cleanup], when: always'
     )
     errors = ("none: what keeps it from its work is a warning",)
 
@@ -89,11 +93,9 @@ class DrillNewPoint(Step[DrillNewPointIn, Empty, NewPointDrilled]):
             return Preflight()
         due = f"when none passed for {human_seconds(policy.every)}" if policy.every else "each new point"
         settings = (Setting(name="drill", text=due), *words.expected(words.options(policy)))
-        if ctx is None or policy.host is None or known.out is not None:
+        if ctx is None or known.out is not None:
             return Preflight(settings=settings)
-        return Preflight(
-            settings=settings, observations=(_only_noted(QEMU_SYSTEM.observe(ctx, ctx.host(policy.host))),)
-        )
+        return Preflight(settings=settings, observations=_has_qemu(ctx, policy, known.told))
 
     def report(self, out: NewPointDrilled) -> StepReport:
         if out.drilled is not None:
@@ -129,7 +131,7 @@ def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
     """That it could not be made is recorded with the point too. Raises what kept it from that."""
     from steps.drill import drilling, planning
 
-    host, root = locate(ctx, inputs.point.repository)
+    host, root = locate(ctx, inputs.repository)
     planned: PlannedDrill | None = None
     try:
         point = stored.read(host, root, inputs.point.path)
@@ -145,6 +147,14 @@ def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
         raise
 
 
-def _only_noted(found: Observation) -> Observation:
-    """A backup begins without what only its drill needs."""
-    return found.model_copy(update={"state": "noted"}) if found.state == "wrong" else found
+def _has_qemu(ctx: Context, policy: DrillPolicy, told: Mapping[str, Any]) -> tuple[Observation, ...]:
+    """Of the host that would boot it. A backup begins without it all the same."""
+    if policy.host is not None:
+        hosts = [ctx.host(policy.host)]
+    elif "repository" in told:
+        hosts = [locate(ctx, told["repository"])[0], ctx.host("local")]
+    else:
+        return ()
+    found = [QEMU_SYSTEM.observe(ctx, host) for host in hosts]
+    good = next((one for one in found if one.state == "good"), None)
+    return (good or found[0].model_copy(update={"state": "noted"}),)

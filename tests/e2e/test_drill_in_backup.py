@@ -74,6 +74,7 @@ def test_what_cannot_be_drilled_is_a_warning_and_recorded_as_undecided(
 ) -> None:
     absent = replace(QEMU_SYSTEM, program="qemu-system-none", asks=("qemu-system-none", "--version"))
     monkeypatch.setattr("steps.drill.planning.QEMU_SYSTEM", absent)
+    monkeypatch.setattr("steps.drill.drill_new_point.QEMU_SYSTEM", absent)
     ran = site.run(site.job(drill=DRILL))
     (point,) = ran.points()
     (warned,) = warnings(ran)
