@@ -118,7 +118,7 @@ def _argv(plan: _Plan, boots: Firmware, scratch: str) -> tuple[str, ...]:
     names = ("serial", "agent") if plan.agent else ("serial",)
     return (
         *(QEMU_SYSTEM.program, "-nodefaults", "-no-user-config", "-display", "none", "-S", *SANDBOX),
-        *("-accel", plan.chosen.argument),
+        *("-accel", plan.chosen.argument(smm=machine.firmware == "efi-secure")),
         # So that it can still be looked at: a guest that turned itself off, or panicked, is paused.
         *("-action", "reboot=reset,shutdown=pause,panic=pause"),
         *overlays.arguments(scratch, machine, plan.overlays, request.disks),

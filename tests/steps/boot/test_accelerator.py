@@ -38,7 +38,7 @@ def works(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_kvm_is_used_where_a_guest_printed_its_line(any_hub: Hub, works):
     ctx = any_hub.context()
     assert choose(ctx, ctx.host("hub"), "auto") == accelerator.Chosen("kvm", "")
-    assert choose(ctx, ctx.host("hub"), "kvm").argument == "kvm"
+    assert choose(ctx, ctx.host("hub"), "kvm").argument(smm=True) == "kvm"
     assert observation(ctx, ctx.host("hub")).sentence == "guests run with KVM"
 
 
@@ -93,7 +93,12 @@ def test_a_user_who_may_not_open_it_is_told_the_group(hub: Hub, works, monkeypat
 def test_tcg_that_was_asked_for_asks_nothing(hub: Hub, monkeypatch):
     monkeypatch.setattr(accelerator, "_try", None)
     ctx = hub.context()
-    assert choose(ctx, ctx.host("hub"), "tcg").argument == "tcg,tb-size=128"
+    assert choose(ctx, ctx.host("hub"), "tcg").argument(smm=False) == "tcg,tb-size=128"
+
+
+def test_cpus_that_wait_for_each_other_share_one_thread_of_tcg(hub: Hub):
+    ctx = hub.context()
+    assert choose(ctx, ctx.host("hub"), "tcg").argument(smm=True).endswith(",thread=single")
 
 
 @needs_qemu
