@@ -256,12 +256,17 @@ def test_whose_newest_drill_did_not_pass_is_named_also_where_only_what_to_look_a
 
 def test_of_several_drilled_points_the_newest_drill_counts_whichever_point_it_is_of() -> None:
     """A person may drill an older point today."""
-    drills = {1: drill("passed", hours=1, now=NOW), 2: drill("failed", hours=30, now=NOW), 3: None}
+    drills = {
+        1: drill("failed", hours=30, now=NOW),
+        2: drill("passed", hours=1, now=NOW),
+        3: drill("undecided", hours=20, now=NOW),
+        4: None,
+    }
     entries = tuple(
         Entry(f"/repository/vm1/{made.point}", made, Marks(drilled=drills[number]))
         for number, made in ((number, manifest_of(number, NOW, {2000: None})) for number in drills)
     )
     found = protection_module.of(VmDirectory("/repository/vm1", entries=entries), "main")
     assert found.drill is not None
-    assert (found.drill.verdict, found.drill.point) == ("passed", entries[0].point)
+    assert (found.drill.verdict, found.drill.point) == ("passed", entries[1].point)
     assert found.drill_passed == NOW - timedelta(hours=1)
