@@ -10,6 +10,7 @@ from runner.step.context import Context
 from runner.step.tools import ToolMissing
 from steps.boot import firmware, ovmf
 from steps.boot.ovmf import OvmfMissing
+from steps.drill import words
 from steps.machine.decision import decide
 from steps.machine.disks import DiskToBoot
 from steps.qemu.system import QEMU_SYSTEM
@@ -35,6 +36,8 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
     made = manifest.read(there, point.path)
     if made is None:
         raise StateError(f"{point.path} on {there.name} has no manifest any longer: it is being deleted")
+    if not options.expect:
+        ctx.warn(f"of {_source(point)} {words.NOTHING_EXPECTED}")
     # Not only when this drill is to be recorded, after twenty minutes.
     verification_records.drill(there, point.path)
     saved = file.read(there, posixpath.join(point.path, layout.VM_FILES, made.config), INSTEAD)
@@ -45,7 +48,7 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
         update={"changes": (*machine.changes, *firmware.changes(ctx, ctx.host(host), machine))}
     )
     return PlannedDrill(
-        source=f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}",
+        source=_source(point),
         point=point,
         machine=machine,
         host=host,
@@ -56,6 +59,10 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
         accelerator=options.accelerator,
         guest_address=options.guest_address,
     )
+
+
+def _source(point: StoredPoint) -> str:
+    return f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}"
 
 
 def _loaders(there: Host, point: StoredPoint, made: Manifest, saved: Saved) -> tuple[str, ...]:

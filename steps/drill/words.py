@@ -15,7 +15,10 @@ from steps.values.drill import Drilled, DrillOptions, Expectation, MachineLimits
 from steps.values.machine import Machine
 from steps.values.planned_drill import PlannedDrill
 
-NOTHING_EXPECTED = "nothing is expected, so it cannot pass: add `expect`, such as {serial: 'login:'}"
+NOTHING_EXPECTED = (
+    "nothing is expected, so it cannot pass: add `expect`, such as [{serial: 'login:'}] (`--expect "
+    "serial=login:` on the command line)"
+)
 
 FIRMWARE = {"bios": "BIOS", "efi": "EFI", "efi-secure": "EFI with secure boot"}
 

@@ -157,7 +157,11 @@ def test_a_plan_says_where_as_what_and_what_is_expected(hub: Hub, made: Chain, o
     found = settings(hub, path, expect=expect)
     assert found["drill"] == "BIOS, 64.0 MiB of memory, 1 CPU, 1 disk, on hub: the repository is there"
     assert found["expected"] == "the serial port says 'login:'; port 22 answers with 'SSH-' within 1 min 30 s"
+    assert hub.warnings == []
     assert "nothing is expected, so it cannot pass" in settings(hub, path)["expected"]
+    assert [text.partition(":")[0] for text in hub.warnings] == [
+        f"of pgtest1/{path.name} nothing is expected, so it cannot pass"
+    ]
 
 
 def test_what_has_no_time_of_its_own_has_that_of_all(hub: Hub, made: Chain, only_on) -> None:
