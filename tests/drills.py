@@ -56,6 +56,7 @@ def saved(**changes: Any) -> dict[str, Any]:
                     "_type": "VirtualVmxnet3",
                     "key": 4000,
                     "macAddress": "00:50:56:00:00:01",
+                    "slotInfo": {"_type": "VirtualDevicePciBusSlotInfo", "pciSlotNumber": 192},
                     "deviceInfo": {**label, "label": "Network adapter 1"},
                 },
             ],

@@ -47,13 +47,14 @@ NO_ENTRIES = (
 
 def xml(machine: Machine, disks: Mapping[int, str], notes: Sequence[str] = ()) -> str:
     """A document for ``virsh define``. `disks`: absolute paths of their qcow2 files on the KVM host, by key;
-    `notes`: sentences for whoever reads it, above what was changed."""
+    `notes`: sentences for its description, above what was changed."""
     domain = Element("domain", type="kvm")
-    for note in (*notes, *_notes(machine)):
-        domain.append(ElementTree.Comment(f" {_commented(note)} "))
     _text(domain, "name", _name(machine.name))
     if machine.uuid:
         _text(domain, "uuid", machine.uuid)
+    # No comment, which could not hold two hyphens; and `virsh desc` shows it later as well.
+    said = "".join(f"    {printable(note)}\n" for note in (*notes, *_notes(machine)))
+    _text(domain, "description", f"\n{said}  ")
     _text(domain, "memory", str(machine.memory // KiB), unit="KiB")
     _text(domain, "vcpu", str(machine.cpus))
     _boot(domain, machine)
@@ -74,11 +75,6 @@ def _text(parent: Element, tag: str, text: str, **attributes: str) -> None:
 def _name(name: str) -> str:
     """libvirt takes no slash and no line break in a name, and none that is empty."""
     return printable(name).replace("/", "-").strip() or "restored"
-
-
-def _commented(sentence: str) -> str:
-    """Two hyphens end a comment."""
-    return printable(sentence).replace("--", "- -").removesuffix("-")
 
 
 def _notes(machine: Machine) -> Iterator[str]:

@@ -54,10 +54,10 @@ def test_what_a_vm_is_called_is_a_name_and_nothing_else() -> None:
     assert len(found.findall(".//domain")) == 0
 
 
-def test_no_sentence_ends_a_comment() -> None:
-    said = printed(decided(saved(name="web")))
-    assert "<!-- sendense restore - -to x -->" in said
-    assert said.count("<!--") == said.count("-->")
+def test_its_description_says_what_to_do_and_what_is_otherwise() -> None:
+    told = domain(decided(saved(firmware="efi"))).findtext("description") or ""
+    assert "sendense restore --to x" in told
+    assert "Hard disk 1 (PVSCSI 0:0) becomes SATA 0:0" in told
 
 
 def test_notes_of_the_vm_are_not_in_it() -> None:
