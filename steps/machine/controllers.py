@@ -39,6 +39,8 @@ NAMES: Mapping[DiskController, str] = {
 }
 """As people call them."""
 
+NOT_RECORDED = "what it was attached to is not in the saved configuration"
+
 _SAME: Mapping[str, DiskController] = {
     "ParaVirtualSCSIController": "pvscsi",
     "VirtualLsiLogicSASController": "mptsas1068",
@@ -65,4 +67,4 @@ def closest(controller: str, guest: str) -> tuple[DiskController, str]:
         return "ich9-ahci", "QEMU has no LSI 53C1030, and the guest has no driver for LSI's older ones"
     if controller == "VirtualBusLogicController":
         return "ich9-ahci", "QEMU has no BusLogic controller"
-    return "ich9-ahci", "what it was attached to is not in the saved configuration"
+    return "ich9-ahci", NOT_RECORDED

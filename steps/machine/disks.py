@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-from steps.machine.controllers import NAMES, UNITS, closest
+from steps.machine.controllers import NAMES, NOT_RECORDED, UNITS, closest
 from steps.saved_vm import kinds
 from steps.saved_vm.configuration import Device, Saved, number, text
 from steps.values.machine import DiskController, Firmware, MachineDisk
@@ -22,35 +22,36 @@ class DiskToBoot:
     """Bytes."""
 
 
+Group = tuple[int, int, int]
+"""What shares a controller, or several of a kind if it is too much for one: its rank, the controller's number
+and key in the VM. Sorts as the controllers do."""
+
+_BOOT, _SAME, _MOVED = range(3)
+"""Ranks: controllers that take the place of others come after those that the VM had, but the one that EFI
+boots from."""
+
+_OVMF_READS = ("ich9-ahci", "nvme")
+
+
 @dataclass(frozen=True)
 class _Place:
     controller: DiskController
-    group: tuple[int, int]
-    """What shares a controller; sorts."""
+    group: Group
     unit: int
     was: str
     why: str
     """Why the controller is another one; empty where it is the same."""
 
 
-_OVMF_READS = ("ich9-ahci", "nvme")
-_MOVED = 1
-"""Controllers that take the place of others come after those that the VM had."""
-
-
 def decide(
     saved: Saved, disks: Sequence[DiskToBoot], boot: Sequence[int], firmware: Firmware
 ) -> tuple[tuple[MachineDisk, ...], tuple[Change, ...]]:
     """In key order. `boot`: keys of those that the firmware tries."""
-    devices = {device.key: device for device in saved.disks}
     ordered = sorted(disks, key=lambda one: one.key)
-    places = {
-        disk.key: _place(saved, disk, devices.get(disk.key), boot, firmware, place)
-        for place, disk in enumerate(ordered)
-    }
+    places = _places(saved, ordered, boot, firmware)
+    buses = _buses(places.values())
     made: list[MachineDisk] = []
     changes: list[Change] = []
-    buses = _buses(places)
     for disk in ordered:
         place = places[disk.key]
         controller, unit = place.controller, place.unit % UNITS[place.controller]
@@ -71,43 +72,58 @@ def decide(
     return tuple(made), (*changes, *_left_out(saved, {disk.key for disk in disks}))
 
 
-def _place(
-    saved: Saved,
-    disk: DiskToBoot,
-    device: Device | None,
-    boot: Sequence[int],
-    firmware: Firmware,
-    place: int,
-) -> _Place:
+def _places(
+    saved: Saved, ordered: Sequence[DiskToBoot], boot: Sequence[int], firmware: Firmware
+) -> dict[int, _Place]:
+    """No two the same: QEMU does not start a machine with two disks in one place."""
+    devices = {device.key: device for device in saved.disks}
+    found: dict[int, _Place] = {}
+    taken: set[tuple[DiskController, Group, int]] = set()
+    for disk in ordered:
+        place = _place(saved, devices.get(disk.key), boot, firmware)
+        if firmware == "bios" and place.controller == "nvme" and place.unit > 0 and disk.key in boot:
+            why = "QEMU's BIOS boots the first disk of an NVMe controller alone: this one gets its own"
+            place = replace(place, group=(_MOVED, 0, boot.index(disk.key)), unit=0, why=why)
+        while (place.controller, place.group, place.unit) in taken:
+            place = _next(place)
+        taken.add((place.controller, place.group, place.unit))
+        found[disk.key] = place
+    return found
+
+
+def _next(place: _Place) -> _Place:
+    why = place.why or "its place is taken"
+    if place.controller == "piix3-ide":  # there are no more of it
+        return replace(place, controller="ich9-ahci", group=(_MOVED, *place.group[1:]), why=why)
+    return replace(place, unit=place.unit + 1, why=why)
+
+
+def _place(saved: Saved, device: Device | None, boot: Sequence[int], firmware: Firmware) -> _Place:
     controller = saved.device(device.controller) if device is not None else None
-    kind, guest = "" if controller is None else controller.type, text(saved.json, "guestId")
-    bus = 0 if controller is None else number(controller.json, "busNumber") or 0
-    found, why = closest(kind, guest)
-    unit = device.unit if device is not None and device.unit is not None and controller is not None else place
-    was = "not recorded" if controller is None else f"{kinds.said(controller)} {bus}:{unit}"
-    if firmware != "bios" and found == "piix3-ide":
+    if device is None or controller is None or device.unit is None or device.unit < 0:
+        return _Place("ich9-ahci", (_MOVED, 0, 0), 0, "not recorded", NOT_RECORDED)
+    bus, unit = number(controller.json, "busNumber") or 0, device.unit
+    was = f"{kinds.said(controller)} {bus}:{unit}"
+    found, why = closest(controller.type, text(saved.json, "guestId"))
+    if found == "piix3-ide" and firmware != "bios":
         found, why = "ich9-ahci", "the machine that EFI runs on has no IDE controller"
-        return _Place(found, (_MOVED, bus), unit + 2 * bus, was, why)
-    if firmware != "bios" and disk.key in boot and found not in _OVMF_READS:
+    elif found == "piix3-ide" and not {bus, unit} <= {0, 1}:
+        found, why = "ich9-ahci", "IDE has two channels of two disks"
+    if firmware != "bios" and device.key in boot and found not in _OVMF_READS:
         why = f"QEMU's EFI firmware reads no disks on {NAMES[found]}"
-        return _Place("ich9-ahci", (-1, 0), boot.index(disk.key), was, why)
-    if firmware == "bios" and disk.key in boot and found == "nvme" and unit > 0:
-        why = "QEMU's BIOS boots the first disk of an NVMe controller alone: this one gets its own"
-        return _Place("nvme", (_MOVED, boot.index(disk.key)), 0, was, why)
-    return _Place(found, (_MOVED if why else 0, bus), max(0, unit), was, why)
+        return _Place("ich9-ahci", (_BOOT, 0, 0), boot.index(device.key), was, why)
+    of_board = found == "piix3-ide"
+    return _Place(found, (_MOVED if why else _SAME, bus, 0 if of_board else controller.key), unit, was, why)
 
 
-def _buses(places: Mapping[int, _Place]) -> dict[tuple[DiskController, tuple[int, int], int], int]:
-    """What each of QEMU's controllers counts as among those of its kind."""
-    found: dict[tuple[DiskController, tuple[int, int], int], int] = {}
-    for controller in UNITS:
-        of_kind = {
-            (place.group, place.unit // UNITS[controller])
-            for place in places.values()
-            if place.controller == controller
-        }
-        for bus, (group, part) in enumerate(sorted(of_kind)):
-            found[controller, group, part] = bus
+def _buses(places: Collection[_Place]) -> dict[tuple[DiskController, Group, int], int]:
+    """What each of QEMU's controllers counts as among those of its kind. IDE's two channels are always there,
+    and keep their numbers."""
+    found: dict[tuple[DiskController, Group, int], int] = {}
+    for controller, units in UNITS.items():
+        of_kind = {(one.group, one.unit // units) for one in places if one.controller == controller}
+        for place, (group, part) in enumerate(sorted(of_kind)):
+            found[controller, group, part] = group[1] if controller == "piix3-ide" else place
     return found
 
 

@@ -98,6 +98,27 @@ def test_disks_that_one_controller_does_not_take_get_another(
     assert len(moved) == sum(bus > 0 for _, bus, _ in there)
 
 
+def test_no_two_disks_are_in_one_place() -> None:
+    """QEMU starts no such machine: several kinds of controllers become SATA, and a configuration may be wrong."""
+    odd = (
+        disk(2000, 1000),
+        disk(2001, 1000),
+        disk(2002, 77),
+        disk(2003, 77),
+        disk(3000, 200),
+        disk(3001, 200),
+        disk(3002, 200),
+        disk(3003, 200, 7),
+    )
+    machine = decided(saved(controller("VirtualBusLogicController", 1000), *odd, firmware="efi"))
+    assert len(set(hung(machine).values())) == len(odd)
+    assert len(set(hung(decided(saved(pvscsi(), *odd))).values())) == len(odd)
+
+
+def test_a_disk_stays_on_its_channel_of_ide() -> None:
+    assert hung(decided(saved(disk(3002, 201, 1)))) == {3002: ("piix3-ide", 1, 1)}
+
+
 def test_several_controllers_of_a_kind_keep_their_order() -> None:
     machine = decided(saved(pvscsi(1001, 3), pvscsi(1000, 1), disk(2000, 1000), disk(2016, 1001)))
     assert hung(machine) == {2000: ("pvscsi", 0, 0), 2016: ("pvscsi", 1, 0)}
