@@ -38,7 +38,7 @@ class Listener:
 
     @property
     def full(self) -> bool:
-        """Whoever says more waits until it is taken."""
+        """A guest that says more waits until it is taken."""
         return len(self._heard) >= ROOM
 
     def take(self) -> bytes:

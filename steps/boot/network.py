@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv4Network
 from itertools import islice
 
+from runner.base.printable import printable
 from steps.boot.seen import BootError
+from steps.values.drill import Expectation
 from steps.values.machine import Machine
 
 _FORWARD = re.compile(
@@ -30,7 +32,9 @@ def arguments(machine: Machine, ports: Sequence[int], guest_address: str | None)
     lead to it. Raises BootError for ports of a machine without a card, and for an address that cannot be had.
     """
     if ports and not machine.cards:
-        raise BootError(f"{machine.name} has no network adapter, so nothing can be expected of its ports")
+        raise BootError(
+            f"{printable(machine.name)} has no network adapter, so nothing can be expected of its ports"
+        )
     said = None if guest_address is None else _interface(guest_address)
     free = _free_networks(said)
     for place in range(len(machine.cards)):
@@ -40,6 +44,11 @@ def arguments(machine: Machine, ports: Sequence[int], guest_address: str | None)
             # QEMU takes a port that is free and says which: `forwarded`.
             options += [f"hostfwd=tcp:127.0.0.1:0-:{port}" for port in ports]
         yield from ("-netdev", ",".join(options))
+
+
+def ports(expect: Sequence[Expectation]) -> tuple[int, ...]:
+    """The TCP ports of the guest that something is expected of."""
+    return tuple(sorted({each.port for each in expect if each.port is not None}))
 
 
 def forwarded(usernet: str) -> Mapping[int, int]:
@@ -52,19 +61,21 @@ def _interface(address: str) -> IPv4Interface:
         guest = IPv4Interface(address)
     except ValueError as error:
         raise BootError(f"{address} is no IPv4 address with its prefix, such as 192.0.2.10/24") from error
-    # QEMU and its name server have an address each beside the guest's.
-    if not 4 <= guest.network.prefixlen <= 29:
-        raise BootError(f"a network of /{guest.network.prefixlen} cannot be made: give a prefix from 4 to 29")
-    if guest.ip in (guest.network.network_address, guest.network.broadcast_address):
+    if not 4 <= guest.network.prefixlen <= 31:
+        raise BootError(f"a network of /{guest.network.prefixlen} cannot be made: give a prefix from 4 to 31")
+    edges = (guest.network.network_address, guest.network.broadcast_address)
+    if guest.ip in edges and guest.network.prefixlen < 31:  # RFC 3021
         raise BootError(f"{address} is the address of a network, and no guest's")
     return guest
 
 
 def _around(guest: IPv4Interface) -> Iterator[str]:
-    """A guest that asks DHCP gets the same address, and `hostfwd` leads to it."""
-    others = (address for address in guest.network.hosts() if address != guest.ip)
-    host, names = islice(others, 2)
-    yield from (f"net={guest.network}", f"host={host}", f"dns={names}", f"dhcpstart={guest.ip}")
+    """A guest that asks DHCP gets the same address, and `hostfwd` leads to it. QEMU has the other addresses
+    that it answers for, and its network is wide enough for all: the guest's own need not be."""
+    wide = guest.network if guest.network.prefixlen <= 29 else guest.network.supernet(new_prefix=29)
+    host = next(address for address in guest.network.hosts() if address != guest.ip)
+    names = next(address for address in wide.hosts() if address not in (guest.ip, host))
+    yield from (f"net={wide}", f"host={host}", f"dns={names}", f"dhcpstart={guest.ip}")
 
 
 def _leased(network: IPv4Network) -> Iterator[str]:

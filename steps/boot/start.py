@@ -49,7 +49,7 @@ class _Plan:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return tuple(sorted({each.port for each in self.request.expect if each.port is not None}))
+        return network.ports(self.request.expect)
 
     @property
     def agent(self) -> bool:

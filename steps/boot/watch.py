@@ -1,4 +1,4 @@
-"""A guest is let go and looked at about twice a second, until it can be said what came of it.
+"""A guest is started and looked at about twice a second, until it can be said what came of it.
 
 Each look is in this order: what its ports say, and whether that is what was expected; what QEMU tells of the
 machine; what its console shows, and whether anything of it is a failure that can be told; whether there is

@@ -8,7 +8,7 @@ from runner.base.errors import StateError
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.tools import ToolMissing
-from steps.boot import firmware, ovmf
+from steps.boot import feasible, firmware, ovmf
 from steps.boot.ovmf import OvmfMissing
 from steps.drill import words
 from steps.machine.decision import decide
@@ -31,7 +31,8 @@ INSTEAD = "its disks can be served (`sendense serve`) and restored as files, but
 
 def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDrill:
     """Raises StateError for a saved configuration that is missing or damaged and for a damaged record of an
-    earlier drill, ToolMissing and OvmfMissing where no host can boot it, HostError."""
+    earlier drill, BootError for what cannot be had of its machine, ToolMissing and OvmfMissing where no host
+    can boot it, HostError."""
     there = ctx.host(point.host)
     made = manifest.read(there, point.path)
     if made is None:
@@ -43,6 +44,7 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
     saved = file.read(there, posixpath.join(point.path, layout.VM_FILES, made.config), INSTEAD)
     disks = [DiskToBoot(disk.key, disk.label, disk.capacity) for disk in point.disks]
     machine = decide(saved, disks, options.limits, _loaders(there, point, made, saved))
+    feasible.check(machine, options.expected, options.limits, options.guest_address)
     host, why = _host(ctx, options.host, point.host, machine.firmware)
     machine = machine.model_copy(
         update={"changes": (*machine.changes, *firmware.changes(ctx, ctx.host(host), machine))}

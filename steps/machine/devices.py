@@ -28,7 +28,7 @@ TPM_EMPTY = (
 )
 
 VIDEO_DARK = (
-    "Linux's driver for VMware's gives up QEMU's, and leaves the console dark (tried with Linux 6.1); every "
+    "Linux's driver for VMware's rejects QEMU's and leaves the console dark (tried with Linux 6.1); every "
     "guest shows its console on this one"
 )
 

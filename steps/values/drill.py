@@ -92,7 +92,7 @@ class DrillOptions(JobModel):
                 address = ipaddress.IPv4Interface(value)
             except ValueError:
                 raise ValueError("write an IPv4 address with its prefix, such as 192.0.2.10/24") from None
-            if "/" not in value or not 1 <= address.network.prefixlen <= 30:
+            if "/" not in value or not 4 <= address.network.prefixlen <= 31:
                 raise ValueError("write an IPv4 address with its prefix, such as 192.0.2.10/24")
         return value
 

@@ -14,6 +14,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known
 from runner.step.tools import Program, ToolMissing
+from steps.boot.seen import BootError
 from steps.drill import planning
 from steps.drill.plan_drill import PlanDrill, PlanDrillIn
 from steps.points import stored
@@ -136,6 +137,12 @@ def test_a_damaged_record_of_an_earlier_drill_is_met_before_anything_is_booted(h
         planned(hub, path)
 
 
+def test_what_cannot_be_had_of_its_machine_is_met_before_anything_is_booted(hub: Hub, made: Chain, only_on) -> None:
+    only_on("hub")
+    with pytest.raises(BootError, match=r"192\.0\.2\.0/24 is the address of a network, and no guest's"):
+        planned(hub, add(made, b""), guest_address="192.0.2.0/24")
+
+
 def test_what_is_secret_in_the_configuration_is_nowhere_in_the_plan(hub: Hub, made: Chain, only_on) -> None:
     only_on("hub")
     found = planned(hub, add(made, b""))
@@ -171,7 +178,7 @@ def test_what_has_no_time_of_its_own_has_that_of_all(hub: Hub, made: Chain, only
     assert [one.within for one in found.expect] == [60.0, 9.0]
 
 
-@pytest.mark.parametrize("address", ["192.0.2.10", "192.0.2.10/31", "192.0.2.999/24", "host/24"])
+@pytest.mark.parametrize("address", ["192.0.2.10", "192.0.2.10/32", "192.0.2.999/24", "host/24"])
 def test_a_guest_address_has_its_prefix(address: str) -> None:
     with pytest.raises(ValueError, match=r"such as 192\.0\.2\.10/24"):
         DrillOptions(guest_address=address)
