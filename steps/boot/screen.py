@@ -9,7 +9,7 @@ import posixpath
 from runner.base.errors import CommandError, HostError
 from runner.base.units import KiB, MiB
 from runner.hosts.regular_file import TooLargeError
-from steps.boot import stop_screen
+from steps.boot import drawn_text, stop_screen
 from steps.boot.pixels import Pixels, changed, halved, pixels, png, size
 from steps.boot.running import Running
 from steps.boot.seen import BootError
@@ -47,13 +47,14 @@ class Screen:
     def __init__(self, running: Running) -> None:
         self._running = running
         self._pixels: Pixels | None = None
+        self._font: drawn_text.Font | None = None
         self._cells = b""
         self._next = 0.0
         self._looks_stopped = 0
         self.picture: bytes | None = None
         """PNG."""
         self.lines: tuple[str, ...] | None = None
-        """Those that are not blank; None in a graphics mode, where nothing is read."""
+        """Those that are not blank; None where it shows a picture."""
         self.changed_at = 0.0
         self.looked_at: float | None = None
         self.unreadable = ""
@@ -90,9 +91,8 @@ class Screen:
         self._cells = self._text() if width in _TEXT_WIDTHS and height in _TEXT_HEIGHTS else b""
         if width == _EITHER and not self._cells.strip(b"\0 \xff"):
             self._cells = b""
-        self.lines = _lines(self._cells) if self._cells else None
         if self._cells:
-            self._pixels, self._looks_stopped = None, 0
+            self._pixels, self._looks_stopped, self.lines = None, 0, _lines(self._cells)
             return cells != self._cells
         if before == self.picture and self._pixels is not None:
             self._looks_stopped += bool(self._looks_stopped)
@@ -101,9 +101,15 @@ class Screen:
 
     def _look_at_pixels(self) -> bool:
         last, self._pixels = self._pixels, pixels(self._screendump("ppm"))
+        self.lines = self._drawn(self._pixels) if self._pixels else None
         stopped = self._pixels is not None and stop_screen.is_one(self._pixels)
         self._looks_stopped = self._looks_stopped + 1 if stopped else 0
         return last is None or self._pixels is None or changed(last, self._pixels) > STILL
+
+    def _drawn(self, found: Pixels) -> tuple[str, ...] | None:
+        if self._font is None:
+            self._font = drawn_text.font(self._running.host)
+        return drawn_text.read(found, self._font) if self._font else None
 
     def kept(self) -> bytes | None:
         """The picture as it is now, or as it was at the last look where QEMU is gone: a PNG of at most KEPT

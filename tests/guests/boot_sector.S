@@ -3,6 +3,7 @@
  * One of these is defined, by -D:
  *   PRINTS      TEXT on COM1, and halts
  *   SHOWS       TEXT on the screen (VGA text) alone, and halts
+ *   DRAWS       TEXT in a graphics mode (VGA mode 12h: 640x480), point by point, and halts
  *   PAINTS      a picture (VGA mode 13h: 320x200, a column for each colour), and halts
  *   STOPS       a picture like Windows's stop screen: all blue (0, 120, 215), and white lines from its left
  *   HANGS       nothing at all, for ever
@@ -32,8 +33,12 @@ begin:  cli
 #if defined(PRINTS)
         call    say
 
-#elif defined(SHOWS)
+#elif defined(SHOWS) || defined(DRAWS)
+#if defined(SHOWS)
         movw    $0x0003, %ax            /* 80 columns of 25 lines, and clears them */
+#else
+        movw    $0x0012, %ax
+#endif
         int     $0x10
         movw    $text, %si
 1:      lodsb

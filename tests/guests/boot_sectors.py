@@ -19,6 +19,7 @@ SECTOR = 512
 Deed = Literal[
     "prints",  # text on COM1, then halts
     "shows",  # text on the screen alone, then halts
+    "draws",  # the same in a graphics mode, point by point
     "paints",  # a picture in VGA mode 13h, then halts
     "stops",  # a picture like Windows's stop screen, then halts
     "hangs",  # never says anything

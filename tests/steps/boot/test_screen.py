@@ -152,7 +152,7 @@ def test_a_picture_is_halved_point_by_point():
 
 @needs_qemu
 def test_a_picture_that_is_too_large_to_keep_is_made_smaller(tmp_path):
-    noise = Pixels(1280, 1024, random.Random(1).randbytes(3 * 1280 * 1024))
+    noise = Pixels(1024, 768, random.Random(1).randbytes(3 * 1024 * 768))
 
     class Noisy:
         def execute(self, command: str, filename: str, **more: object) -> None:
@@ -165,7 +165,7 @@ def test_a_picture_that_is_too_large_to_keep_is_made_smaller(tmp_path):
     with guest(tmp_path, "hangs") as running:
         kept = Screen(replace(running, monitor=Noisy())).kept()
     assert kept is not None and len(kept) <= KEPT
-    assert size(kept) == (640, 512)
+    assert size(kept) == (512, 384)
 
 
 @needs_qemu

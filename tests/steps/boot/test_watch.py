@@ -176,6 +176,12 @@ def test_grubs_rescue_prompt_is_a_failure_and_says_why(tmp_path):
     assert found.why.endswith("GRUB stopped at its rescue prompt: 'error: no such partition.', 'grub rescue>'")
 
 
+def test_what_a_console_draws_point_by_point_is_read_as_well(tmp_path):
+    found = seen(tmp_path, "draws", "Kernel panic - not syncing: Attempted to kill init!\r\n", login())
+    assert found.verdict == "failed"
+    assert found.why.endswith("the kernel panicked: 'Kernel panic - not syncing: Attempted to kill init!'")
+
+
 def test_a_stop_screen_is_a_failure_by_its_picture(tmp_path):
     found = seen(tmp_path, "stops", "", login())
     assert found.verdict == "failed"
