@@ -9,11 +9,13 @@ import socket
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.base.errors import Interrupted
 from runner.hosts.connect import connect
+from steps.boot import firmware
 from steps.boot.resume import resume
 from steps.boot.running import Running
 from steps.boot.seen import BootError
@@ -25,7 +27,7 @@ from steps.values.stored_point import DiskImage
 from tests.eventually import eventually, is_gone
 from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub, hub_on
-from tests.steps.boot.machines import CAPACITY, machine, needs_qemu, one_disk, opened, pids, qemu, request
+from tests.steps.boot.machines import CAPACITY, machine, needs_qemu, one_disk, opened, pids, processes, qemu, request
 
 pytestmark = needs_qemu
 
@@ -125,6 +127,22 @@ def test_a_stop_ends_the_wait_for_a_qemu_that_does_not_answer(hub: Hub, speaking
             running.monitor.execute("query-status")
         found = pids(running)
     assert eventually(lambda: not left(running.directory, found)), "a frozen QEMU is ended too"
+
+
+def test_a_stop_while_it_starts_leaves_nothing(any_hub: Hub, speaking: Path, monkeypatch: pytest.MonkeyPatch):
+    ctx = any_hub.context()
+    made: list[str] = []
+    prepare = firmware.prepare
+
+    def stopped(*arguments: Any) -> firmware.Firmware:
+        made.append(arguments[-1])
+        ctx.stop.set()
+        return prepare(*arguments)
+
+    monkeypatch.setattr(firmware, "prepare", stopped)
+    with pytest.raises(Interrupted), start(ctx, ctx.host("hub"), one_disk(speaking)):
+        raise AssertionError("it was started")
+    assert eventually(lambda: not Path(made[0]).exists() and not processes(made[0]))
 
 
 def test_a_disk_is_read_from_an_export_and_nothing_reaches_it(hub: Hub, tmp_path: Path):
