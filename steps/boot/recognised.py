@@ -125,8 +125,10 @@ def _failure(
     )
 
 
-_KERNEL = r"(?:<\d>)?(?:\[ *\d+\.\d+\] ?(?:\[ *[TC]\d+\] ?)?)?"
-"""What stands before a kernel's message: its level, the time, who said it."""
+_DIGIT = "[\\d\ufffd]"
+_KERNEL = rf"(?:<\d>)?(?:\[ *{_DIGIT}+\.{_DIGIT}+\] ?(?:\[ *[TC]{_DIGIT}+\] ?)?)?"
+"""What stands before a kernel's message: its level, the time, who said it. A digit may be one that could not
+be read."""
 
 _UNIT_FAILED = (
     r"^(.*(?:does not exist|Failed to mount |Timed out waiting for device |Dependency failed for ).*)"

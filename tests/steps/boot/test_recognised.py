@@ -85,6 +85,11 @@ FAILED = {
         "code=0x00000100 ]---",
         "the kernel panicked: '[ 5.799491] ---[ end Kernel panic - not syncing: Attempted to kill init! exit'",
     ),
+    "kernel panic in characters that are not all read": (
+        "screen",
+        "[    4.\ufffd19372] Kernel panic - not syncing: \ufffdFS: Unable to \ufffdount root \ufffds",
+        "the kernel panicked: '[ 4.\ufffd19372] Kernel panic - not syncing: \ufffdFS: Unable to \ufffdount root \ufffds'",
+    ),
     "initramfs": (
         "serial",
         "Begin: Running /scripts/local-block ... done.\nGave up waiting for root file system device.  Common problems:\n"
