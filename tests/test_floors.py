@@ -102,6 +102,7 @@ LATE = {
     ("runner/console/diff.py", "rich.text"): "as in tables",
     ("runner/console/diff.py", "runner.console.screen"): "as in tables",
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
+    ("steps/commands/lab_boot.py", "steps.boot"): "as in drill_new_point: other commands of the lab boot nothing",
     ("steps/drill/drill_new_point.py", "steps.drill"): "a run alone boots anything, with asyncio for QEMU's monitor",
     ("steps/drill/drill_point.py", "steps.drill"): "as in drill_new_point",
     ("steps/drill/installed.py", "steps.boot"): "as in drill_new_point, and a doctor of a machine",

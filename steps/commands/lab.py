@@ -15,6 +15,8 @@ from runner.base.units import parse_size
 from runner.cli.options import json_option, print_json
 from runner.cli.work import WorkGroup
 from runner.console.tables import print_table
+from steps.commands.lab_boot import boot
+from steps.commands.lab_options import directory_option
 from steps.lab.lab import Lab, content_of, length_of, seeded
 from steps.lab.simulator import ESTATE, FAULTS, FaultKind
 
@@ -22,15 +24,6 @@ FAULTS_SCHEMA_VERSION = 1
 
 GUEST_BLOCK = 4096
 """Bytes: what a guest's file system writes at once."""
-
-directory_option = click.option(
-    "--dir",
-    "directory",
-    required=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The lab's directory.",
-)
 
 
 class Bytes(click.ParamType[int]):
@@ -194,3 +187,6 @@ def stop(directory: Path) -> None:
     """Stop the lab. Its directory stays; `lab start` starts it again."""
     ended = Lab(directory).stop()
     click.echo(f"the lab in {directory} is stopped" if ended else f"the lab in {directory} was not running")
+
+
+lab.add_command(boot)
