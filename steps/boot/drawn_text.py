@@ -1,8 +1,6 @@
 """Text that a console draws point by point: Linux's framebuffer console, and what a BIOS writes in a graphics
 mode. Both draw a VGA's characters, 8 points wide and 16 high, in a raster from the upper left, so that each
-is known exactly or not at all (tried with Linux 6.1 and SeaBIOS). Linux draws a dozen of them otherwise, such
-as f, m, v and 0: they are left open, and what failures are told by has none of them at its beginning. A
-console with another font is not read."""
+is known exactly or left open (tried with Linux 6.1 and SeaBIOS). A console with another font is not read."""
 
 from __future__ import annotations
 
@@ -25,6 +23,20 @@ _LARGEST_ROM = 256 * KiB
 _A = bytes.fromhex("000010386cc6c6fec6c6c6c600000000")
 """The letter A, a byte for each row: the font's place in the ROM."""
 
+_LINUX = {
+    "0": "0000386cc6c6d6d6c6c66c3800000000",
+    "M": "0000c6eefefed6c6c6c6c6c600000000",
+    "T": "00007e7e5a1818181818183c00000000",
+    "V": "0000c6c6c6c6c6c6c66c381000000000",
+    "X": "0000c6c66c7c38387c6cc6c600000000",
+    "f": "00001c36323078303030307800000000",
+    "m": "0000000000ecfed6d6d6d6c600000000",
+    "v": "0000000000c6c6c6c6c66c3800000000",
+    "w": "0000000000c6c6d6d6d6fe6c00000000",
+    "x": "0000000000c66c3838386cc600000000",
+}
+"""Those that Linux draws otherwise, as they were seen on its console (6.1, VGA8x16)."""
+
 _INK = bytes(value > 0x40 for value in range(256))
 
 
@@ -44,7 +56,8 @@ def _font(rom: bytes) -> Font:
     if begin < 0:
         return {}
     rows = (rom[begin + HEIGHT * code : begin + HEIGHT * (code + 1)] for code in range(0x20, 0x7F))
-    return {_points(glyph): chr(code) for code, glyph in enumerate(rows, 0x20)}
+    known = {_points(glyph): chr(code) for code, glyph in enumerate(rows, 0x20)}
+    return known | {_points(bytes.fromhex(glyph)): character for character, glyph in _LINUX.items()}
 
 
 def _points(glyph: bytes) -> bytes:
