@@ -28,7 +28,7 @@ from steps.lab.lab import Lab
 from steps.machine.decision import decide
 from steps.machine.disks import DiskToBoot
 from steps.saved_vm.configuration import Device, Saved, number, part, text
-from steps.values.drill import DrillOptions, Verdict
+from steps.values.drill import DrillOptions, Evidence, Verdict
 from steps.values.machine import Machine
 from steps.vsphere import vmomi
 from steps.vsphere.client import Client
@@ -139,11 +139,17 @@ def _lines(machine: Machine, seen: Seen, chosen: bool) -> list[str]:
     return [
         *_said(seen),
         "",
-        *(f"{'✓' if one.seen is not None else '✗'} {words.evidence(one)}" for one in seen.evidence),
+        *map(_evidence, seen.evidence),
         f"{machine.name}: {seen.verdict}: {seen.why}",
         f"{seen.accelerator.upper()}{why}, {seen.firmware}, QEMU {seen.qemu}, {human_seconds(seen.seconds)}; "
         f"the guest wrote {human_bytes(seen.written)}",
     ]
+
+
+def _evidence(one: Evidence) -> str:
+    if one.seen is None:
+        return f"✗ {one.expected}: not seen within {human_seconds(one.within)}"
+    return f"✓ {one.expected}: seen after {human_seconds(one.after or 0.0)}"
 
 
 def _said(seen: Seen) -> list[str]:
