@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner.app.afterwards import After, Ended
@@ -50,15 +49,16 @@ def standings(after: After, now: datetime) -> Iterator[Standing]:
     rpo, drills = after.job.rpo, any(spec.uses == DRILL for spec in after.job.steps)
     known = _protections(after) if rpo is not None or drills else {}
     for one in after.ended:
-        standing = Standing(one.item, one.name or after.job.name, _failure(one))
-        if one.item in known:
-            found = known[one.item]
-            if rpo is not None:
-                standing = replace(standing, too_old=_age(found, rpo, now))
-            if drills and found is not None and found.drill is not None and not found.drills_unread:
-                failed = found.drill.verdict == "failed"
-                standing = replace(standing, drill=_drill(found.drill), drill_failed=failed)
-        yield standing
+        found = known.get(one.item)
+        drill = found.drill if drills and found is not None else None
+        yield Standing(
+            one.item,
+            one.name or after.job.name,
+            _failure(one),
+            too_old=None if rpo is None or one.item not in known else _age(found, rpo, now),
+            drill=None if drill is None or found is None else _drill(drill, unread=bool(found.drills_unread)),
+            drill_failed=drill is not None and drill.verdict == "failed",
+        )
 
 
 def _failure(one: Ended) -> str | None:
@@ -73,13 +73,14 @@ def _protections(after: After) -> Mapping[str, Protection | None]:
     try:
         return protections(after.ctx, after.job, [one.item for one in after.ended])
     except SendenseError as error:
-        after.ctx.warn(f"how old the newest good points are is unknown: {error.message}")
+        after.ctx.warn(f"what restore points there are is unknown: {error.message}")
         return {}
 
 
-def _drill(newest: NewestDrill) -> str:
+def _drill(newest: NewestDrill, *, unread: bool) -> str | None:
+    """`unread`: there is another record, which may be newer: a failure is one all the same."""
     if newest.verdict == "passed":
-        return ""
+        return None if unread else ""
     what = "does not boot" if newest.verdict == "failed" else "is not known to boot"
     return f"{newest.point} {what}: {newest.why}"
 

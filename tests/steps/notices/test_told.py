@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from runner.app.afterwards import After, Ended
+from runner.job.model import Job, StepSpec
+from steps.coverage.protection import NewestDrill
+from steps.notices import after_run
 from steps.notices.told import Line, Standing, Told, news
 from steps.notices.wording import LONGEST, SHOWN, notice
+from steps.repository.verification_records import Verdict
+from tests.steps.coverage.test_judgement import protection
 
 NIGHT = datetime(2026, 11, 30, 3, tzinfo=UTC)
 
@@ -135,3 +142,28 @@ def test_a_notice_of_recoveries_alone_is_good_news() -> None:
     end = Line("vm1", "", "failed", NIGHT)
     assert notice("gold", [end], of=1, look="x").good
     assert not notice("gold", [end, Line("vm2", "x", "failed")], of=2, look="x").good
+
+
+@pytest.mark.parametrize(
+    ("verdict", "unread", "said"),
+    [
+        ("passed", (), ""),
+        ("passed", ("of p2, drilled.json is damaged",), None),
+        ("failed", ("of p2, drilled.json is damaged",), "p1 does not boot: no boot loader"),
+        ("undecided", (), "p1 is not known to boot: no boot loader"),
+    ],
+    ids=["passed", "passed, and another is unreadable", "failed, and another is unreadable", "undecided"],
+)
+def test_how_a_vm_stands_is_what_its_newest_drill_came_to(
+    verdict: Verdict, unread: tuple[str, ...], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the repository has is given: reading it has tests of its own."""
+    known = protection(1, 3, drill=NewestDrill("p1", NIGHT, verdict, "no boot loader"), drills_unread=unread)
+    monkeypatch.setattr(after_run, "protections", lambda ctx, job, items: {"": known})
+    steps = (StepSpec("drill", "drill-new-point", {}),)
+    job = Job("nightly", {}, {"local": "local"}, {}, None, steps, "nightly.yaml", "0", {})
+    after = After(job, [Ended("done")], None, (), "")  # type: ignore[arg-type]
+    (standing,) = after_run.standings(after, NIGHT)
+    assert (standing.drill, standing.drill_failed) == (said, verdict == "failed")
+    (plain,) = after_run.standings(replace(after, job=replace(job, steps=())), NIGHT)
+    assert plain.drill is None, "a job that does not drill asks nothing of its repository"
