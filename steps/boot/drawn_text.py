@@ -37,13 +37,16 @@ _LINUX = {
 }
 """Those that Linux draws otherwise, as they were seen on its console (6.1, VGA8x16)."""
 
+_OPEN = "\ufffd"
+"""What is no character, or none that is known; at the end of a line it is the cursor, which blinks."""
+
 _INK = bytes(value > 0x40 for value in range(256))
 
 
 def font(host: Host) -> Font:
     """Of the BIOS that this QEMU's VGA card has, a file in one of QEMU's directories; empty where that has
     none."""
-    said = host.run((QEMU_SYSTEM.program, "-L", "help")).stdout.decode(errors="replace")
+    said = host.run((QEMU_SYSTEM.program, "-L", "help"), ok=None).stdout.decode(errors="replace")
     for directory in said.splitlines():
         path = posixpath.join(directory, _ROM)
         if posixpath.isabs(path) and host.exists(path):
@@ -72,7 +75,7 @@ def read(picture: Pixels, characters: Font) -> tuple[str, ...] | None:
         found = [characters.get(cell) for cell in _cells(rows[top : top + HEIGHT], picture.width)]
         known += sum(one is not None and one != " " for one in found)
         unknown += found.count(None)
-        lines.append("".join(one or "\ufffd" for one in found).rstrip())
+        lines.append("".join(one or _OPEN for one in found).rstrip(f" {_OPEN}"))
     is_text = known > 2 * unknown or not (known or unknown)
     return tuple(line for line in lines if line) if is_text else None
 

@@ -100,10 +100,13 @@ class Screen:
         return self._look_at_pixels()
 
     def _look_at_pixels(self) -> bool:
-        last, self._pixels = self._pixels, pixels(self._screendump("ppm"))
+        last, said = self._pixels, self.lines
+        self._pixels = pixels(self._screendump("ppm"))
         self.lines = self._drawn(self._pixels) if self._pixels else None
         stopped = self._pixels is not None and stop_screen.is_one(self._pixels)
         self._looks_stopped = self._looks_stopped + 1 if stopped else 0
+        if said is not None and self.lines is not None:
+            return said != self.lines  # one line may be a thousandth of the points
         return last is None or self._pixels is None or changed(last, self._pixels) > STILL
 
     def _drawn(self, found: Pixels) -> tuple[str, ...] | None:

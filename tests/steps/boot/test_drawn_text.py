@@ -59,6 +59,15 @@ def test_a_character_of_another_font_is_left_open(font):
     assert found == ("\ufffd" + PANIC[1:],)
 
 
+def test_a_cursor_at_the_end_of_a_line_is_none_of_it(font):
+    picture = drawn(font, "(initramfs) ")
+    rgb = bytearray(picture.rgb)
+    for row in (14, 15):
+        left = 3 * (800 * row + WIDTH * 12)
+        rgb[left : left + 3 * WIDTH] = b"\xaa" * (3 * WIDTH)
+    assert read(Pixels(picture.width, picture.height, bytes(rgb)), font) == ("(initramfs)",)
+
+
 def test_a_picture_is_no_text(font):
     across = bytes(x // 3 * 13 % 256 for x in range(3 * 800))
     assert read(Pixels(800, 600, across * 600), font) is None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from steps.boot import drawn_text
 from steps.boot.pixels import Pixels, changed, halved, pixels, png, size
 from steps.boot.running import Running
 from steps.boot.screen import KEPT, LARGEST, LONGEST, SOONEST, STILL, Screen
@@ -182,3 +183,30 @@ def test_a_picture_of_a_hundred_megabytes_is_not_fetched(tmp_path):
         screen.look(0.0)
         assert screen.picture is None and "bytes" in screen.unreadable
         assert not any(name.startswith("screen.") for name in running.host.listdir(running.directory))
+
+
+@needs_qemu
+def test_a_line_that_is_drawn_is_a_change_though_it_has_few_points(tmp_path):
+    blank = Pixels(1280, 800, bytes(3 * 1280 * 800))
+    shown = [blank]
+
+    class Draws:
+        def execute(self, command: str, filename: str, **more: object) -> None:
+            now = shown[-1]
+            content = png(now) if more["format"] == "png" else of(now.width, now.height, now.rgb)
+            Path(filename).write_bytes(content)
+
+        def events(self) -> tuple[()]:
+            return ()
+
+    with guest(tmp_path, "hangs") as running:
+        screen = Screen(replace(running, monitor=Draws()))
+        screen.look(0.0)
+        glyph = {character: points for points, character in drawn_text.font(running.host).items()}["A"]
+        rgb = bytearray(blank.rgb)
+        for at, point in enumerate(glyph):
+            rgb[3 * (1280 * (at // 8) + at % 8)] = 255 * point
+        shown.append(Pixels(1280, 800, bytes(rgb)))
+        assert changed(*shown) < STILL
+        screen.look(100.0)
+        assert (screen.lines, screen.changed_at) == (("A",), 100.0)
