@@ -28,8 +28,7 @@ _WHY = {
     "VirtualVmxnet": "QEMU has none; every guest of its time has a driver for an e1000",
 }
 
-
-SLOTS_LOST = "beside IDE disks there are no such slots: Linux may name the interface otherwise (`ens192`)"
+SLOTS_LOST = "the machine with IDE has no such slots: Linux may name the interface otherwise than `ens192`"
 
 
 def decide(saved: Saved, board: Board) -> tuple[tuple[MachineCard, ...], tuple[Change, ...]]:

@@ -21,7 +21,6 @@ _HYPERV = (
 """What Windows expects of a hypervisor; with the last one a stop screen is told with its parameters (QEMU,
 docs/system/i386/hyperv.rst)."""
 
-
 _ON_ERROR = "rerror=stop,werror=stop"
 """The machine stops, and QEMU says why: a guest that is told makes its own failure of it. NVMe of QEMU has no
 such setting: there the guest is told."""
@@ -58,7 +57,7 @@ def _board(machine: Machine) -> Iterator[str]:
     yield from ("-machine", ",".join(words))
     if machine.board == "q35":  # else Linux takes the names of slots from ACPI, where all of them are 0
         yield from ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
-    if secure:  # without it the guest writes to the variables past the firmware
+    if secure:  # else the guest writes to the variables, or sleeps (S3), past the firmware (OVMF's README)
         yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
         yield from ("-global", "ICH9-LPC.disable_s3=1")
 
