@@ -46,7 +46,7 @@ MAY_CATCH_IT: dict[str, str] = {
     "steps/lab/simulator/dispatch.py answer": NO_RUN,
     "steps/lab/simulator/nfc/leases.py _prepare": NO_RUN,
     "steps/lab/simulator/tasks.py _run": NO_RUN,
-    "steps/notices/after_run.py _ages": AFTERWARDS,
+    "steps/notices/after_run.py _protections": AFTERWARDS,
     "steps/notices/apprise_process.py _send": NO_RUN,
     "steps/notices/record.py _readable": AFTERWARDS,
     "steps/notices/record.py write": AFTERWARDS,

@@ -142,6 +142,8 @@ def _drill(ctx: Context, inputs: DrillNewPointIn) -> Drilled:
     except SendenseError as error:
         try:
             drilling.not_made(ctx, planned, host, inputs.point.path, error)
+        except Interrupted:
+            raise
         except SendenseError as unrecorded:
             error.add(f"that is not recorded with the point either: {unrecorded.message}")
         raise
