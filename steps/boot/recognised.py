@@ -151,7 +151,7 @@ FAILURES: tuple[Failure, ...] = (
     _failure(
         r"BdsDxe: No bootable option or device was found",
         "serial screen",
-        "secure boot refused the boot loader, which nobody signed whom the firmware trusts",
+        "secure boot refused the boot loader, which is signed by no key that the firmware here trusts",
         "EDK II MdeModulePkg/Universal/BdsDxe, SecurityPkg/Library/DxeImageVerificationLib",
         last=4,
         quiet=QUIET,

@@ -32,6 +32,15 @@ FAILED = {
         'the UEFI firmware found nothing that boots: \'BdsDxe: failed to load Boot0001 "UEFI QEMU HARDDISK QM00001 " '
         "from PciRoot(0x0)/Pci(0x1F,0x2): Not Found', 'BdsDxe: No bootable option or device was found.'",
     ),
+    "secure boot": (
+        "serial",
+        'BdsDxe: failed to load Boot0004 "debian" from HD(1,GPT,1111,0x800,0xF000)/\\EFI\\debian\\shimx64.efi: '
+        'Access Denied\nBdsDxe: failed to load Boot0001 "UEFI QEMU HARDDISK QM00001 " from Sata(0x0): Not Found\n'
+        'BdsDxe: failed to start Boot0002 "EFI Internal Shell" from Fv(7CB8)/FvFile(7C04): Security Violation\n'
+        "BdsDxe: No bootable option or device was found.",
+        "secure boot refused the boot loader, which is signed by no key that the firmware here trusts: "
+        "'\\EFI\\debian\\shimx64.efi', 'BdsDxe: No bootable option or device was found.'",
+    ),
     "UEFI shell": (
         "serial",
         "UEFI Interactive Shell v2.2\nEDK II\nPress ESC in 1 seconds to skip startup.nsh or any other key to continue.\n"
