@@ -16,6 +16,7 @@ import yaml
 from runner.base import errors
 from runner.base.render import job_templates
 from runner.cli import EPILOG, cli
+from runner.cli.help import for_a_terminal
 from runner.job.schema import job_schema
 from runner.job.template_variables import declared
 from runner.step.registry import Registry
@@ -249,6 +250,14 @@ def test_the_picture_of_a_job_has_the_steps_of_the_standard_backup() -> None:
     template = (ROOT / "templates" / "backup.yaml.j2").read_text()
     drawn = set(re.findall(r"\b([a-z]+)\b(?=[\[(]| -->|$)", re.sub(r"\[.*?\]|\(.*?\)", "[", picture), re.MULTILINE))
     assert drawn - {"flowchart"} == set(re.findall(r"- id: (\w+)", template)) - {"prune", "drill"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_picture_of_a_page_ships_beside_it_and_a_terminal_names_its_file(page: Path) -> None:
+    pictures = [HELP / name for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", TEXT[page])]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    shown = for_a_terminal(TEXT[page])
+    assert "![" not in shown and all(f"`{picture}`" in shown for picture in pictures)
 
 
 def test_alike_is_what_differs_from_run_to_run_alone() -> None:

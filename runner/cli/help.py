@@ -57,7 +57,7 @@ def help(  # noqa: A001  what a person types
         if as_json:
             print_json({"schema_version": 1, "name": topic, "title": _title(text), "text": text})
         else:
-            print_page(_for_a_terminal(text) if sys.stdout.isatty() else text, sys.stdout)
+            print_page(for_a_terminal(text) if sys.stdout.isatty() else text, sys.stdout)
         return
     root = context.find_root()
     assert isinstance(root.command, click.Group)
@@ -75,7 +75,7 @@ def _title(page: str) -> str:
     return page.partition("\n")[0].lstrip("# ")
 
 
-def _for_a_terminal(page: str) -> str:
+def for_a_terminal(page: str) -> str:
     """Links become what a reader there can type or look up."""
     page = _PICTURE.sub(lambda found: f"{found[1]}: `{shipped('templates/help') / found[2]}`", page)
     page = _LINK.sub(r"\1 (`sendense help \2`)", page)
