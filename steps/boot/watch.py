@@ -231,7 +231,7 @@ class _Watching:
         )
 
     def _counters(self) -> tuple[DiskCounters, ...]:
-        """None where QEMU is gone."""
+        """None of them where QEMU is gone."""
         try:
             return parsed(self._running.monitor.execute("query-blockstats"))
         except BootError:
