@@ -43,14 +43,16 @@ MAY_SEE: dict[str, str] = {
     "steps/saved_vm": "runner/base runner/hosts vsphere",
     "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values saved_vm",
     "steps/machine": "runner/base vsphere values saved_vm",
-    "steps/boot": "runner/base runner/hosts runner/events runner/step vsphere qemu values nbd machine",
+    "steps/efi": "runner/base runner/hosts runner/events runner/step values",
+    "steps/boot": "runner/base runner/hosts runner/events runner/step vsphere qemu values nbd machine efi",
+    "steps/watch": "runner/base runner/hosts runner/step qemu values boot",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy stream values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
-    "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine boot",
+    "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine efi boot watch",
     "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy values readback points source",
@@ -64,7 +66,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot coverage notices metrics lab "
+    "vsphere repository qemu guest values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot watch coverage notices metrics lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""
@@ -103,9 +105,12 @@ LATE = {
     ("runner/console/diff.py", "runner.console.screen"): "as in tables",
     ("runner/console/tables.py", "runner.console.laid_out"): "off a terminal nothing is drawn, so rich draws nothing",
     ("steps/commands/lab_boot.py", "steps.boot"): "as in drill_new_point: other commands of the lab boot nothing",
+    ("steps/commands/lab_boot.py", "steps.watch"): "as with steps.boot",
+    ("steps/commands/lab_boot.py", "steps.watch.boot"): "as with steps.boot",
     ("steps/drill/drill_new_point.py", "steps.drill"): "a run alone boots anything, with asyncio for QEMU's monitor",
     ("steps/drill/drill_point.py", "steps.drill"): "as in drill_new_point",
     ("steps/drill/installed.py", "steps.boot"): "as in drill_new_point, and a doctor of a machine",
+    ("steps/drill/installed.py", "steps.efi"): "as with steps.boot",
     ("steps/drill/plan_drill.py", "steps.drill"): "as in drill_new_point",
     ("steps/metrics/textfile.py", "prometheus_client"): "it may not be installed, which is a sentence",
     ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",

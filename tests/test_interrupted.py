@@ -37,7 +37,7 @@ MAY_CATCH_IT: dict[str, str] = {
     "runner/engine/watch.py _look": "a thread that ends with the run, and looks again",
     "runner/engine/world.py _close": CLOSING,
     "steps/boot/accelerator.py here": NO_RUN,
-    "steps/boot/ovmf.py here": NO_RUN,
+    "steps/efi/ovmf.py here": NO_RUN,
     "steps/commands/scope.py _values": WAITS_FOR_NOTHING,
     "steps/coverage/jobs.py _each": WAITS_FOR_NOTHING,
     "steps/coverage/jobs.py _known": WAITS_FOR_NOTHING,

@@ -19,9 +19,9 @@ from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.step.context import Context
 from runner.step.tools import HERE, ToolMissing
+from steps.boot.errors import BootError
 from steps.boot.last_words import last_words
 from steps.boot.sandbox import SANDBOX
-from steps.boot.seen import BootError
 from steps.qemu.system import QEMU_SYSTEM
 from steps.values.drill import Accelerator, AcceleratorChoice
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.boot import gpt, loaders, overlays, ovmf
-from steps.boot.disk_content import reader
-from steps.boot.efi_variables import VariableStore
-from steps.boot.gpt import Partition
+from steps.boot import overlays
+from steps.efi import gpt, loaders, ovmf
+from steps.efi.disk_content import reader
+from steps.efi.gpt import Partition
+from steps.efi.variable_store import VariableStore
 from steps.values.machine import Machine
 from steps.vsphere.vm_spec import Change
 

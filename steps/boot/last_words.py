@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.base.errors import BY_SIGNAL, ending
 from runner.base.printable import printable
 from runner.hosts.host import Child
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 
 _LONGEST = 400
 """Characters of them in a sentence: the cause comes last, and QEMU names whole options in it."""

@@ -22,9 +22,9 @@ from runner.base.errors import Interrupted
 from runner.base.printable import printable
 from runner.base.waiting import LOOK, NEVER, PAUSE, until
 from runner.hosts.host import Child
+from steps.boot.errors import BootError
 from steps.boot.last_words import ended, last_words
 from steps.boot.running import MonitorEvent
-from steps.boot.seen import BootError
 
 ANSWER_TIMEOUT = 30.0
 """Seconds for a command. Each takes milliseconds; QEMU may wait for a busy disk of its host meanwhile."""

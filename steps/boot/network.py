@@ -13,7 +13,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from itertools import islice
 
 from runner.base.printable import printable
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 from steps.values.drill import Expectation
 from steps.values.machine import Machine
 

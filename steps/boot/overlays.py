@@ -17,7 +17,7 @@ from runner.base.units import KiB, MiB, human_bytes
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Host
 from runner.hosts.script import load
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 from steps.qemu import nbd_server, nodes
 from steps.qemu.img import is_full
 from steps.values.machine import Machine, MachineDisk

@@ -40,7 +40,7 @@ class Running:
     monitor: Monitor
     serial: str
     """A local unix socket that leads to the guest's first serial port; nothing is connected to it yet, and
-    the guest is paused until `steps.boot.resume.resume`, so that nothing it says is lost."""
+    the guest is paused until `steps.watch.resume.resume`, so that nothing it says is lost."""
     agent: str | None
     """A local unix socket that leads to the guest agent's port; None where it is not expected."""
     ports: Mapping[int, str]

@@ -17,6 +17,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.boot import accelerator, firmware, network, overlays
 from steps.boot.accelerator import Chosen
+from steps.boot.errors import BootError
 from steps.boot.firmware import Firmware
 from steps.boot.last_words import ended
 from steps.boot.monitor import QemuMonitor, connected
@@ -24,7 +25,6 @@ from steps.boot.nvme_errors import NvmeErrors
 from steps.boot.request import BootRequest
 from steps.boot.running import Monitor, Running
 from steps.boot.sandbox import SANDBOX
-from steps.boot.seen import BootError
 from steps.machine.hardware import hardware
 from steps.nbd.announced import Announced
 from steps.nbd.forwards import kind_for

@@ -38,7 +38,7 @@ from steps.vsphere.names import datastore_file
 from steps.vsphere.properties import read
 
 if TYPE_CHECKING:
-    from steps.boot.seen import Seen
+    from steps.watch.seen import Seen
 
 BOOT_SCHEMA_VERSION = 1
 
@@ -115,10 +115,10 @@ def _file(lab: Lab, vm: str, disk: Device) -> str:
 
 
 def _boot(ctx: Context, machine: Machine, disks: dict[int, str], options: DrillOptions) -> Seen:
-    from steps.boot import boot as machines
     from steps.boot import request
+    from steps.watch.boot import boot as boot_and_watch
 
-    return machines.boot(
+    return boot_and_watch(
         ctx,
         ctx.host(LOCAL),
         request.BootRequest(
@@ -153,7 +153,7 @@ def _evidence(one: Evidence) -> str:
 
 
 def _said(seen: Seen) -> list[str]:
-    from steps.boot import serial_log
+    from steps.watch import serial_log
 
     port = serial_log.PlainText()
     port.add(seen.serial, 0.0)

@@ -11,9 +11,7 @@ from runner.base.errors import SendenseError
 from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.boot.boot import boot
 from steps.boot.request import BootRequest
-from steps.boot.seen import Seen
 from steps.drill import keeping
 from steps.nbd.image_server import serve
 from steps.qemu import nbd_server
@@ -22,6 +20,8 @@ from steps.repository.verification_records import Drill
 from steps.values.drill import Drilled, Evidence
 from steps.values.planned_drill import PlannedDrill
 from steps.values.stored_point import StoredDisk
+from steps.watch.boot import boot
+from steps.watch.seen import Seen
 
 CONNECTIONS = 2
 """ssh processes for each disk that is read on another machine than it is on: a guest reads little at a

@@ -9,7 +9,7 @@ class _Ovmf:
     name = "OVMF"
 
     def here(self) -> Observation:
-        from steps.boot import ovmf
+        from steps.efi import ovmf
 
         return ovmf.here()
 

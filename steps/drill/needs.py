@@ -9,8 +9,9 @@ from runner.events.check_results import Observation
 from runner.step.context import Context
 from runner.step.preflight import Preflight
 from runner.step.space import Space
-from steps.boot import accelerator, ovmf
+from steps.boot import accelerator
 from steps.drill import drilling, planning
+from steps.efi import ovmf
 from steps.nbd import forwards
 from steps.qemu import nbd_server
 from steps.qemu.system import QEMU_SYSTEM

@@ -8,9 +8,10 @@ from runner.base.errors import StateError
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.tools import ToolMissing
-from steps.boot import feasible, firmware, ovmf
-from steps.boot.ovmf import OvmfMissing
+from steps.boot import feasible, firmware
 from steps.drill import words
+from steps.efi import ovmf
+from steps.efi.ovmf import OvmfMissing
 from steps.machine.decision import decide
 from steps.machine.disks import DiskToBoot
 from steps.qemu.system import QEMU_SYSTEM

@@ -18,10 +18,10 @@ from runner.hosts.local import LocalHost
 from steps.boot import accelerator
 from steps.boot.request import BootRequest
 from steps.boot.start import start
-from steps.boot.watch import watch
 from steps.drill.drilling import BESIDES
 from steps.values.drill import Accelerator, Expectation, MachineLimits
 from steps.values.machine import Firmware, Machine, MachineDisk
+from steps.watch.watch import watch
 from tests.bench.measure import peak_memory
 from tests.guests import small_linux
 from tests.hub import Hub, hub_on

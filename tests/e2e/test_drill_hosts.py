@@ -13,8 +13,9 @@ import yaml
 
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from steps.boot import accelerator, ovmf
+from steps.boot import accelerator
 from steps.drill.installed import KVM, OVMF
+from steps.efi import ovmf
 from steps.lab.sshd import Sshd
 from steps.qemu.system import QEMU_SYSTEM
 from steps.repository import verification_records

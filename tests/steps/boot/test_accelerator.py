@@ -10,7 +10,7 @@ import pytest
 from steps.boot import accelerator
 from steps.boot import start as starting
 from steps.boot.accelerator import choose, observation
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 from steps.boot.start import start
 from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from steps.boot import monitor as monitors
-from steps.boot.resume import resume
+from steps.boot.errors import BootError
 from steps.boot.running import Running
-from steps.boot.seen import BootError
 from steps.boot.start import start
+from steps.watch.resume import resume
 from tests.eventually import eventually
 from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub
@@ -75,6 +75,6 @@ def test_an_answer_that_does_not_come_is_waited_for_until_the_deadline_alone(
 def test_a_socket_that_nobody_is_connected_to_keeps_the_guest_from_starting(
     resetting: Running, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("steps.boot.resume.CONNECT_TIMEOUT", 0.1)
+    monkeypatch.setattr("steps.watch.resume.CONNECT_TIMEOUT", 0.1)
     with pytest.raises(BootError, match="nothing connects to QEMU's serial on hub"):
         resume(resetting, ("serial",), hub.stop)

@@ -12,10 +12,10 @@ import pytest
 
 from runner.base.units import MiB
 from steps.boot import network
-from steps.boot.boot import boot
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 from steps.boot.start import start
 from steps.values.drill import Expectation
+from steps.watch.boot import boot
 from tests.guests import small_linux
 from tests.guests.boot_sectors import disk, sector
 from tests.guests.debian_packages import NotToBeHad

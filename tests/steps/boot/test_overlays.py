@@ -11,10 +11,10 @@ from runner.base.units import GiB, MiB
 from runner.hosts.files import NoSpaceError
 from runner.hosts.local import LocalHost
 from steps.boot import overlays
-from steps.boot.resume import resume
+from steps.boot.errors import BootError
 from steps.boot.running import Running
-from steps.boot.seen import BootError
 from steps.boot.start import start
+from steps.watch.resume import resume
 from tests.eventually import eventually
 from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub

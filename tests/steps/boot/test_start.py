@@ -16,14 +16,14 @@ import pytest
 from runner.base.errors import Interrupted
 from runner.hosts.connect import connect
 from steps.boot import firmware
-from steps.boot.resume import resume
+from steps.boot.errors import BootError
 from steps.boot.running import Running
-from steps.boot.seen import BootError
 from steps.boot.start import start
 from steps.lab.sshd import Sshd
 from steps.nbd.image_server import serve
 from steps.values.drill import Expectation
 from steps.values.stored_point import DiskImage
+from steps.watch.resume import resume
 from tests.eventually import eventually, is_gone
 from tests.guests.boot_sectors import disk, sector
 from tests.hub import Hub, hub_on

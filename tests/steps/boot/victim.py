@@ -18,7 +18,7 @@ from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from runner.hosts.spec import SshSpec
 from steps.boot import firmware, overlays, start
-from steps.boot.resume import resume
+from steps.watch.resume import resume
 from tests.hub import Hub
 from tests.steps.boot.machines import one_disk
 

@@ -14,7 +14,7 @@ from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known
 from runner.step.tools import Program, ToolMissing
-from steps.boot.seen import BootError
+from steps.boot.errors import BootError
 from steps.drill import planning
 from steps.drill.plan_drill import PlanDrill, PlanDrillIn
 from steps.points import stored
