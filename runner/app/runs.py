@@ -20,13 +20,14 @@ from runner.app.options import EVENTS, Options
 from runner.app.outcome import verdict_of
 from runner.app.records import account, commit_of, new_record, new_run_id
 from runner.app.workspace import Workspace, nothing_is_usage, open_workspace
-from runner.base.errors import DifferenceError, Interrupted, SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.engine.checkpoint import RunRecord, now
 from runner.engine.early_look import early_look
 from runner.engine.executor import Executor
 from runner.engine.failures import Outcome
 from runner.engine.live_observer import LiveObserver
 from runner.engine.readiness import require_ready
+from runner.engine.recorded import RecordedRun
 from runner.engine.retry import patiently
 from runner.engine.standing import Outcomes
 from runner.engine.teardown import RUN
@@ -117,14 +118,8 @@ def _answer(workspace: Workspace, record: RunRecord) -> Result:
     )
     text = "it was done already, before this execution was cut short"
     workspace.bus.emit(Warned(node=EARLIER, text=text))
-    alarms = "; ".join(record.alarms)
-    finished = RunFinished(
-        run=record.id,
-        outcome="alarm" if alarms else "done",
-        exit_code=DifferenceError.exit_code if alarms else 0,
-        seconds=0,
-        error=alarms or None,
-    )
+    alarms = _alarms(workspace, workspace.recorded(record))
+    finished = verdict_of(record.id, Outcome(begun=True, work_done=True), 0.0, alarms)
     workspace.bus.emit(finished)
     directory = workspace.directory(record.id)
     return Result(record.id, workspace.job, finished.exit_code, directory, told=False)
@@ -229,7 +224,7 @@ class _Execution:
 
     def _conclude(self, outcome: Outcome) -> RunFinished:
         workspace, record = self._workspace, self._record
-        alarms = self._alarms()
+        alarms = _alarms(workspace, self._recorded)
         finished = verdict_of(record.id, outcome, self._seconds, alarms)
         if finished.outcome not in ("done", "alarm"):
             self._unwinding.name_what_is_held(record.id, work_done=outcome.work_done)
@@ -261,16 +256,17 @@ class _Execution:
             text = f"the records of old runs were not deleted: {error}"
             self._workspace.bus.emit(Warned(node=RUN, text=text))
 
-    def _alarms(self) -> list[Alarm]:
-        """From the records, so that those of an execution that was killed count too; none of records that
-        cannot be read, which is what failed then."""
-        try:
-            known = self._recorded.state.nodes().values()
-        except SendenseError:
-            return []
-        done = [record for record in known if record.state == "done" and record.out is not None]
-        found = (self._workspace.registry.report(record.step, record.out or {}).alarm for record in done)
-        return [alarm for alarm in found if alarm is not None]
+
+def _alarms(workspace: Workspace, recorded: RecordedRun) -> list[Alarm]:
+    """From the records, so that those of an execution that was killed count too; none of records that cannot
+    be read, which is what failed then."""
+    try:
+        known = recorded.state.nodes().values()
+    except SendenseError:
+        return []
+    done = [record for record in known if record.state == "done" and record.out is not None]
+    found = (workspace.registry.report(record.step, record.out or {}).alarm for record in done)
+    return [alarm for alarm in found if alarm is not None]
 
 
 def _turns(workspace: Workspace) -> Turns | None:

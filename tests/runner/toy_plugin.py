@@ -10,8 +10,9 @@ from typing import ClassVar
 from pydantic import JsonValue
 
 from runner.base.errors import SendenseError
-from runner.base.model import JobModel
+from runner.base.model import JobModel, Model
 from runner.base.waiting import until
+from runner.events.step_report import Alarm, StepReport
 from runner.step.context import Answers, Context
 from runner.step.items import Item, Items, LeftOut, Where
 from runner.step.section import Section
@@ -26,12 +27,17 @@ class WaitIn(JobModel):
     size: int = 100
 
 
-class Wait(Step[WaitIn, Empty, Empty]):
-    """Works until the file `go` is there; fails if it says so."""
+class Waited(Model):
+    alarm: int = 0
+    """The exit code of what it found; 0 for nothing."""
 
-    name, lifetime, In, Out, example = "wait", Lifetime.KEEP, WaitIn, Empty, ""
 
-    def run(self, ctx: Context, inputs: WaitIn, live: Empty) -> Empty:
+class Wait(Step[WaitIn, Empty, Waited]):
+    """Works until the file `go` is there; fails if it says so. A file `alarm` is an exit code."""
+
+    name, lifetime, In, Out, example = "wait", Lifetime.KEEP, WaitIn, Waited, ""
+
+    def run(self, ctx: Context, inputs: WaitIn, live: Empty) -> Waited:
         go = Path(inputs.root) / "go"
         trace(inputs.root, f"wait {ctx.node}")
         ctx.progress("disk", "copied", inputs.size // 2, inputs.size)
@@ -39,7 +45,13 @@ class Wait(Step[WaitIn, Empty, Empty]):
         if go.read_text():
             raise SendenseError(go.read_text())
         ctx.progress("disk", "copied", inputs.size, inputs.size)
-        return Empty()
+        alarm = Path(inputs.root) / "alarm"
+        return Waited(alarm=int(alarm.read_text()) if alarm.exists() else 0)
+
+    def report(self, out: Waited) -> StepReport:
+        if not out.alarm:
+            return StepReport()
+        return StepReport(alarm=Alarm(text="look at this", exit_code=out.alarm, brief="looked odd", noun="bed"))
 
 
 class Rule(JobModel):

@@ -171,6 +171,15 @@ def test_an_order_that_is_given_again_is_answered_by_the_run_that_it_began(root:
     assert len(runs(root)) == 2
 
 
+def test_an_order_that_is_given_again_has_the_exit_code_of_what_its_run_found(root: Path) -> None:
+    (root / "go").touch()
+    (root / "alarm").write_text("1")
+    for _ in range(2):
+        ended = Started(order(root, id="night 1/one")).end()
+        assert (ended.exit_code, ended.document["outcome"]) == (1, "alarm")
+    assert len(runs(root)) == 1
+
+
 def test_the_order_that_finishes_a_run_is_the_one_that_it_answers(root: Path) -> None:
     child = Started(order(root, id="night 1/one"))
     assert child.waits(root)
