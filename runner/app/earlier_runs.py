@@ -133,12 +133,15 @@ def _discards(run: str, why: str) -> str:
 
 def _is_over(workspace: Workspace, record: RunRecord) -> bool:
     """Whether it was killed in a step that comes after its cleanup, such as a drill: resuming it would cost
-    the job's next run: a backup, for the sake of a look at the last one."""
+    the job's next run: a backup, for the sake of a look at the last one. A run whose cleanup failed is not
+    over: it still holds something."""
     if record.phase != "unwinding":
         return False
-    at_end = {spec.id for spec in workspace.job.steps if spec.when == AT_END}
-    last = {spec.id for spec in workspace.job.steps if spec.id in at_end and at_end & set(spec.needs)}
-    return any(node.step in last for node in workspace.state.open(record.id).nodes())
+    at_end = {spec.id: spec for spec in workspace.job.steps if spec.when == AT_END}
+    known = workspace.state.open(record.id).nodes().values()
+    done = {node.step_id for node in known if node.state == "done"}
+    begun = [at_end[node.step_id] for node in known if node.step_id in at_end]
+    return any(before and before <= done for before in (at_end.keys() & set(spec.needs) for spec in begun))
 
 
 def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:

@@ -104,17 +104,25 @@ def test_who_is_stopped_while_it_drills_has_made_a_backup(site: Estate) -> None:
 def test_after_a_kill_in_the_drill_the_next_run_is_a_backup(site: Estate) -> None:
     job = site.job(drill=DRILL)
     ran = site.run(job)
-    (state,) = (site.repository() / layout.STATE).glob(f"*/{ran.result.run}")
-    of_job = JobState.at(HERE, str(state.parent))
-    (record,) = of_job.runs().known
-    killed = of_job.open(record.id)
-    killed.save(record.model_copy(update={"phase": "unwinding", "ended": None}))
-    (node,) = [one for name, one in killed.nodes().items() if name.step == "drill"]
-    killed.put(node.model_copy(update={"state": "intent", "out": None}))
+    killed(site, ran, drill="intent", cleanup="failed")
+    resumed = site.run(job)
+    assert (resumed.exit_code, resumed.result.run) == (0, ran.result.run), "its cleanup is still to be done"
 
+    killed(site, ran, drill="intent")
     again = site.run(job)
     assert again.exit_code == 0
     assert again.result.run != ran.result.run
     assert again.points() != ran.points()
     assert any("was cut short when its work was done" in text for text in warnings(again))
     assert ran.points()[0].exists()
+
+
+def killed(site: Estate, ran: Ran, **states: Any) -> None:
+    """Its records as a kill at its end leaves them: those nodes are not done."""
+    (state,) = (site.repository() / layout.STATE).glob(f"*/{ran.result.run}")
+    of_job = JobState.at(HERE, str(state.parent))
+    (record,) = of_job.runs().known
+    run = of_job.open(record.id)
+    run.save(record.model_copy(update={"phase": "unwinding", "ended": None}))
+    for node in [one for one in run.nodes().values() if one.step_id in states]:
+        run.put(node.model_copy(update={"state": states[node.step_id], "out": None}))
