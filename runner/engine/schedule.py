@@ -165,7 +165,8 @@ class Schedule:
         """Why a node of the end, whose turn it would be, will never know its inputs."""
         if not self._is_ready(node) or not self._resolver.unknown(node):
             return None
-        known = (self._why_not(other) for other in self._stands_on(node)[0])
+        solid, unexpanded = self._stands_on(node)
+        known = (*map(self._skipped_steps.get, unexpanded), *map(self._why_not, solid))
         return next((why for why in known if why is not None), "the run was stopped")
 
     def _skip_unexpanded(self, step: str) -> None:

@@ -198,6 +198,20 @@ def test_a_node_of_the_end_that_was_to_be_given_what_failed_is_skipped_for_that(
     assert why_skipped(bench)["after"] == "the run was stopped"
 
 
+def test_a_node_of_the_end_names_what_kept_its_list_from_being_known(bench: Bench):
+    unlocked = {"look", "make", "serve", "relay", "copy", "again", "prove"}
+    bench.steps = tuple(spec for spec in bench.steps if spec.id in unlocked)
+    bench.steps = tuple(
+        replace(spec, with_={name: value for name, value in spec.with_.items() if name != "moment"})
+        for spec in bench.steps
+    )
+    after = {"root": str(bench.root), "parts": "${{ prove }}"}
+    bench.steps = (*bench.steps, StepSpec("after", "join", after, when="always"))
+    fail(bench, "look", "permanent")
+    bench.run()
+    assert why_skipped(bench)["after"] == "look failed"
+
+
 @pytest.mark.parametrize(
     ("node", "again"),
     [
