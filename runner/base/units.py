@@ -36,7 +36,10 @@ def human_bytes(count: float) -> str:
 
 
 def amount(count: int, noun: str) -> str:
-    """``amount(1536, "bytes")`` is ``"1.5 KiB"``, ``amount(3, "point")`` is ``"3 points"``."""
+    """``amount(1536, "bytes")`` is ``"1.5 KiB"``, ``amount(3, "point")`` is ``"3 points"``,
+    ``amount(90, "second")`` is ``"1 min 30 s"``."""
+    if noun == "second":
+        return human_seconds(count)
     return human_bytes(count) if noun == "bytes" else counted(count, noun)
 
 

@@ -142,13 +142,15 @@ class LiveFace:
         line.add_column(no_wrap=True, min_width=10)
         line.add_column(ratio=1)
         cells: list[RenderableType] = ["", Text(printable(latest.label)), _progress_bar(flow)]
-        for text, wide in (
+        numbers: tuple[tuple[str, int], ...] = (
             ("?" if flow.percent is None else f"{flow.percent} %", 5),
             (_amount(flow), 0 if width < NARROW else 23),
             ("" if speed is None else f"{human_bytes(speed)}/s read", 17),
             ("" if left is None else f"{human_seconds(left)} left", 17),
-            (latest.phase, 0 if width < NARROW else 7),
-        ):
+        )
+        if flow.is_wait:
+            numbers = ((_amount(flow), 23),)
+        for text, wide in (*numbers, (latest.phase, 0 if width < NARROW else 7)):
             # Of fixed width: columns that move with each number cannot be read.
             if wide:
                 line.add_column(width=wide, no_wrap=True, justify="left" if text == latest.phase else "right")

@@ -121,6 +121,8 @@ def describe(flow: Flow, now: datetime) -> str:
     latest = flow.latest
     if latest.total is None:
         parts = [f"{amount(latest.done, latest.noun)} of an unknown size"]
+    elif flow.is_wait:
+        parts = [f"{amount(latest.done, latest.noun)} of at most {amount(latest.total, latest.noun)}"]
     else:
         done = min(latest.done, latest.total)
         parts = [f"{flow.percent} %", f"{amount(done, latest.noun)} of {amount(latest.total, latest.noun)}"]

@@ -80,6 +80,11 @@ class Flow:
         while len(self._recent) > 1 and _seconds(self._recent[1], event.at) >= self.WINDOW:
             self._recent.popleft()
 
+    @property
+    def is_wait(self) -> bool:
+        """As `FlowSummary.is_wait`."""
+        return self.latest.noun == "second"
+
     def speed(self, now: datetime) -> float | None:
         """As `FlowSummary.speed`, over the last seconds; None while it is too early to tell. A stall brings
         it to 0."""
@@ -95,7 +100,10 @@ class Flow:
         return None if seconds < 2 * self.GRAIN else moved / seconds
 
     def seconds_left(self, now: datetime) -> float | None:
-        """By how fast it completes: what is skipped takes no time now, and none later."""
+        """By how fast it completes: what is skipped takes no time now, and none later. None of a wait, which
+        ends when it has seen enough."""
+        if self.is_wait:
+            return None
         since = self._since(now)
         seconds, done = _seconds(since, now), self.latest.done - since.done
         if seconds < 2 * self.GRAIN or done <= 0 or self.latest.total is None:

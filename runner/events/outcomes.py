@@ -61,6 +61,9 @@ ENDINGS: Mapping[JobOutcome, Ending] = {
     "not-reached": Ending("not started", "–", "skipped", "skipped"),
 }
 
+DONE_WITH_WARNING = Ending("done", "!", "skipped", None, (0,))
+"""Of a run that is done, where one of its results is a warning."""
+
 NODES: Mapping[NodeState, Ending] = {
     "done": Ending("done", "✓", "done", None),
     "alarm": Ending("alarm", "!", "failed", "failure"),

@@ -42,6 +42,8 @@ class Result(Model):
     """What there is now: ``point pgtest1/20261123T170000Z-3f9a``"""
     bytes: int | None = None
     """That were copied, restored, compared or freed."""
+    warns: bool = False
+    """Whether somebody must look at it, though the run is done."""
     lists: dict[str, tuple[JsonValue, ...]] = {}
     """What a program gets of it, under keys that the step declares in `Step.makes`:
     ``{"points": ("pgtest1/20261123T170000Z-3f9a",)}``."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runner.base.units import counted, human_seconds
-from runner.events.outcomes import ENDINGS, NODES, Ending, NodeState
+from runner.events.outcomes import DONE_WITH_WARNING, ENDINGS, NODES, Ending, NodeState
 from runner.events.result import in_a_line
 from runner.events.step_report import Alarm
 from runner.events.summary import NodeSummary, RunSummary
@@ -41,6 +41,8 @@ def clock(at: datetime) -> str:
 
 def verdict(summary: RunSummary) -> Verdict:
     ending = ENDINGS[summary.outcome]
+    if summary.outcome == "done" and any(result.warns for result in summary.results):
+        ending = DONE_WITH_WARNING
     said = _sentence(summary)
     return Verdict(ending, f"{ending.word[0].upper()}{ending.word[1:]}: {said}{_what_to_do(summary)}")
 

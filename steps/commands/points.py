@@ -4,6 +4,7 @@ on it below."""
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -23,6 +24,9 @@ from steps.repository.verification_records import Comparison, Drill, Verificatio
 POINTS_SCHEMA_VERSION = 4
 
 COLUMNS = ("point", "kind", "on disk", "changed", "age", "verified", "")
+
+LONGEST_WHY = 60
+"""Characters of why a drill did not pass: a firmware's own words are four lines of a terminal."""
 
 
 @click.command()
@@ -64,6 +68,8 @@ def _show(name: str, listed: Catalogue) -> None:
     for (_, label), group in groupby(listed.points, key=lambda point: (point.instance_uuid, point.label)):
         rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]
         print_table(label, COLUMNS, rows, stream=sys.stdout)
+    if any(_is_cut(point) for point in listed.points):
+        print("why a drill did not pass, in full: --json, or drilled.json of the point", file=sys.stderr)
     for point in listed.points:
         for note in point.notes:
             print(f"{point.label} {point.point}: {note}", file=sys.stderr)
@@ -154,13 +160,23 @@ def _remarks(point: Point) -> Iterator[str]:
     for doubt in point.doubts:
         yield f"NOT TRUSTED: {doubt}"
     if point.drilled is not None and point.drilled.verdict != "passed":
-        yield f"drill {point.drilled.verdict}: {point.drilled.why}"
+        yield f"drill {point.drilled.verdict}: {_short(point.drilled.why)}"
     if point.drilled_unread:
         yield f"drill unknown: {point.drilled_unread}"
     if point.protected is not None:
         yield f"protected until {point.protected.until:%Y-%m-%d}"
     if point.quiesced != "yes":
         yield f"quiesced: {point.quiesced}"
+
+
+def _is_cut(point: Point) -> bool:
+    drilled = point.drilled
+    return drilled is not None and drilled.verdict != "passed" and _short(drilled.why) != drilled.why
+
+
+def _short(why: str) -> str:
+    """Cut between words; what is no longer than it may be stays as it is."""
+    return why if len(why) <= LONGEST_WHY else textwrap.shorten(why, LONGEST_WHY, placeholder=" …")
 
 
 def _age(now: datetime, then: datetime) -> str:

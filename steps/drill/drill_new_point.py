@@ -98,14 +98,16 @@ class DrillNewPoint(Step[DrillNewPointIn, Empty, NewPointDrilled]):
         return Preflight(settings=settings, observations=_has_qemu(ctx, policy, known.told))
 
     def report(self, out: NewPointDrilled) -> StepReport:
-        if out.drilled is not None:
-            found = words.report(out.drilled)
-            noted = () if found.alarm is None else (Statement(about="noted", text=f"{found.alarm.text}."),)
-            return found.model_copy(update={"alarm": None, "statements": (*found.statements, *noted)})
         if out.skipped:
             return StepReport(statements=(Statement(about="how", text=f"Not drilled: {out.skipped}."),))
-        text = f"{out.point} was not drilled: {out.trouble}."
-        return StepReport(statements=(Statement(about="noted", text=text),))
+        if out.drilled is None:
+            text = f"{out.point} was not drilled: {out.trouble}."
+            return StepReport(
+                statements=(Statement(about="noted", text=text),), result=words.not_drilled(out.point)
+            )
+        # The run's warning has the sentence.
+        found = words.report(out.drilled)
+        return found.model_copy(update={"alarm": None, "result": words.after_backup(out.drilled)})
 
 
 def _not_due(ctx: Context, inputs: DrillNewPointIn) -> str:

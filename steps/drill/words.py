@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import JsonValue
+
 from runner.base.errors import DifferenceError, SendenseError
 from runner.base.units import counted, human_bytes, human_seconds
 from runner.events.result import Result
 from runner.events.step_report import Alarm, Cell, Picture, Row, Statement, StepReport
 from runner.step.decision import Decision
 from runner.step.setting import Setting
-from steps.values.drill import Drilled, DrillOptions, Expectation, MachineLimits
+from steps.values.drill import Drilled, DrillOptions, Expectation, MachineLimits, Verdict
 from steps.values.machine import Machine
 from steps.values.planned_drill import PlannedDrill
 
@@ -19,6 +21,9 @@ NOTHING_EXPECTED = (
     "nothing is expected, so it cannot pass: add `expect`, such as [{serial: 'login:'}] (`--expect "
     "serial=login:` on the command line)"
 )
+
+VERDICTS: Mapping[Verdict, str] = {"passed": "passed", "failed": "FAILED", "undecided": "undecided"}
+"""In a line that says nothing of why, as in that of `sendense points`."""
 
 FIRMWARE = {"bios": "BIOS", "efi": "EFI", "efi-secure": "EFI with secure boot"}
 
@@ -102,14 +107,24 @@ def report(out: Drilled) -> StepReport:
         statements=tuple(statements),
         pictures=picture,
         alarm=alarm(out),
-        result=Result(
-            act="drill",
-            subject=out.source,
-            noun="point",
-            parts=(f"drill {out.verdict}", out.why),
-            lists={"drills": (_listed(out),)},
-        ),
+        # Where it did not pass, the alarm says so, and why.
+        result=_result(out, *(("drill passed", out.why) if out.verdict == "passed" else ())),
     )
+
+
+def after_backup(out: Drilled) -> Result:
+    """In a line that tells of a backup first."""
+    result = _result(out, f"drill {VERDICTS[out.verdict]}")
+    return result.model_copy(update={"warns": out.verdict != "passed"})
+
+
+def not_drilled(point: str) -> Result:
+    return Result(act="drill", subject=point, noun="point", parts=("not drilled",), warns=True)
+
+
+def _result(out: Drilled, *parts: str) -> Result:
+    listed: tuple[JsonValue, ...] = (_listed(out),)
+    return Result(act="drill", subject=out.source, noun="point", parts=parts, lists={"drills": listed})
 
 
 def how(out: Drilled) -> str:

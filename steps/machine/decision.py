@@ -16,7 +16,7 @@ from steps.vsphere.vm_spec import Change
 
 OTHER_NVRAM = "QEMU's firmware does not read VMware's file"
 
-OTHER_KEYS = "those in VMware's file are not read: what is signed with a key of the VM's own does not start"
+OTHER_KEYS = "the one in VMware's file is not read: what is signed with a key of the VM's own does not start"
 
 _UNKNOWN = "it is not in the saved configuration"
 
@@ -94,7 +94,7 @@ def _cpus(saved: Saved, limits: MachineLimits | None) -> tuple[int, tuple[Change
     if had > 0 and (limits is None or had <= most):
         return had, ()
     was, why = (str(had), "more are not allowed here: `limits.cpus`") if had > 0 else ("", _UNKNOWN)
-    return most, (Change(what="processors", was=was, becomes=str(most), why=why, kind="changed"),)
+    return most, (Change(what="number of CPUs", was=was, becomes=str(most), why=why, kind="changed"),)
 
 
 def _nvram(firmware: Firmware, loaders: Sequence[str]) -> tuple[Change, ...]:
@@ -107,7 +107,11 @@ def _nvram(firmware: Firmware, loaders: Sequence[str]) -> tuple[Change, ...]:
     if firmware == "efi":
         return (new,)
     keys = Change(
-        what="keys of secure boot", was="the VM's", becomes="Microsoft's", why=OTHER_KEYS, kind="changed"
+        what="secure boot's key database",
+        was="the VM's",
+        becomes="Microsoft's",
+        why=OTHER_KEYS,
+        kind="changed",
     )
     return (new, keys)
 

@@ -239,6 +239,24 @@ def test_an_unknown_total_is_said_to_be_unknown() -> None:
     assert "%" not in text
 
 
+def waited(done: int) -> NodeProgress:
+    at = START + timedelta(seconds=done)
+    return NodeProgress(at=at, node="drill", label="pgtest1", phase="watch", done=done, total=1200, noun="second")
+
+
+def test_of_a_wait_it_is_told_how_long_it_may_take_and_nothing_is_forecast() -> None:
+    assert told([waited(0), waited(10)]).endswith("  drill  pgtest1: watch 10.0 s of at most 20 min 00 s\n")
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_a_wait_on_a_terminal_has_its_time_and_no_forecast(columns: int) -> None:
+    story = Story({})
+    story.begin("drill")
+    (line,) = [line for line in frame([*story.events, waited(0), waited(10)], columns) if "pgtest1 " in line]
+    assert "10.0 s of 20 min 00 s" in line
+    assert "%" not in line and "left" not in line
+
+
 def test_quiet_tells_troubles_and_the_end_only() -> None:
     text = told(failed_run(), level="quiet")
     before = text[: text.index("Retained")].split("\n")

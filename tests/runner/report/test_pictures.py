@@ -19,6 +19,7 @@ from runner.console.final_summary import print_ending
 from runner.events.events import Event, NodeProgress, NodeUndone
 from runner.events.fold import fold
 from runner.events.journal import Journal, read_events
+from runner.events.result import Result as StepResult
 from runner.events.step_report import Alarm, Cell, Picture, Row, Statement, StepReport
 from runner.events.summary import RunSummary
 from runner.report.pictures import LARGEST
@@ -108,6 +109,23 @@ def test_a_terminal_says_where_it_is(events: Callable[[Path], list[Event]], pict
     said = io.StringIO()
     print_ending(fold(events(picture), report_of), said)
     assert f"Picture of drill: {picture}" in said.getvalue()
+
+
+def last_line(*results: StepResult) -> str:
+    story = Story({})
+    for number in range(len(results)):
+        story.quick(f"node{number}", 1.0, {"number": number})
+    said = io.StringIO()
+    summary = fold(story.end("done", 0), lambda step, output: StepReport(result=results[int(str(output["number"]))]))
+    print_ending(summary, said)
+    return said.getvalue().splitlines()[-1]
+
+
+def test_a_run_that_is_done_is_marked_where_one_of_its_results_is_a_warning():
+    backup = StepResult(act="backup", subject="db", noun="VM", parts=("full",))
+    drill = StepResult(act="drill", subject="db/1", noun="point", parts=("drill FAILED",), warns=True)
+    assert last_line(backup).startswith("✓ Done: db, full, ")
+    assert last_line(backup, drill).startswith("! Done: db, full; db/1, drill FAILED, ")
 
 
 def test_programs_get_caption_and_file(picture: Path):

@@ -106,7 +106,7 @@ def test_a_dry_run_shows_the_machine_and_starts_nothing(made: Chain, capsys: pyt
     code, out, err = run(capsys, *words)
     assert code == 0, err
     assert f"pgtest1/{point.name} is booted on local." in out
-    assert "processors" in out and "more are not allowed here" in out
+    assert "number of CPUs" in out and "more are not allowed here" in out
     assert "up to 8.0 GiB needed in" in out
     code, out, _ = run(capsys, *words, "--json")
     told = json.loads(out)

@@ -123,6 +123,22 @@ def shown_of(hub: Hub, capsys: pytest.CaptureFixture[str], mark: Drill) -> tuple
     return text, point
 
 
+def test_a_long_story_of_a_drill_is_cut_and_where_it_is_whole_is_said(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = f"after 11 s the UEFI firmware found nothing that boots: '{'BdsDxe: failed to load Boot0001 ' * 5}'"
+    made = points.publish(hub)
+    verification_records.write(hub.host, made.path, drill("failed").model_copy(update={"why": why}))
+    assert sendense("points", job_for(Path(hub.root))) == 0
+    found = capsys.readouterr()
+    assert "the UEFI firmware found nothing that boots: …" in found.out
+    assert "Boot0001" not in found.out
+    assert "in full: --json, or drilled.json" in found.err
+    assert sendense("points", "--json", job_for(Path(hub.root))) == 0
+    ((point,),) = (one["points"] for one in json.loads(capsys.readouterr().out)["repositories"])
+    assert point["drilled"]["why"] == why
+
+
 @pytest.mark.parametrize(
     ("mark", "said", "remark"),
     [

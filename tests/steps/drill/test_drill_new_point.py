@@ -10,7 +10,7 @@ from runner.step.preflight import Known
 from steps.drill import drill_new_point
 from steps.drill.drill_new_point import DrillNewPoint, NewPointDrilled
 from steps.qemu.system import QEMU_SYSTEM
-from steps.values.drill import DrillPolicy, Expectation
+from steps.values.drill import Drilled, DrillPolicy, Expectation, Verdict
 from tests.drills import needs_qemu
 from tests.hub import Hub
 
@@ -50,3 +50,26 @@ def test_why_it_was_not_drilled_stands_in_the_report() -> None:
         ("noted", "vm/p was not drilled: host hub has no QEMU.")
     ]
     assert trouble.alarm is None
+    assert trouble.result is not None
+    assert (trouble.result.text, trouble.result.warns) == ("vm/p, not drilled", True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("passed", "drill passed"), ("failed", "drill FAILED"), ("undecided", "drill undecided")],
+)
+def test_what_did_not_pass_is_a_warning_of_the_backup_in_few_words(verdict: Verdict, said: str) -> None:
+    drilled = Drilled(
+        source="vm/p",
+        path="/backup/vm/p",
+        repository_host="hub",
+        host="hub",
+        verdict=verdict,
+        why="the kernel panicked: 'Kernel panic - not syncing'",
+        evidence=(),
+        accelerator="tcg",
+    )
+    found = DrillNewPoint().report(NewPointDrilled(point="vm/p", drilled=drilled))
+    assert found.alarm is None
+    assert found.result is not None
+    assert (found.result.text, found.result.warns) == (f"vm/p, {said}", verdict != "passed")

@@ -92,6 +92,8 @@ def test_what_did_not_pass_is_an_alarm_that_says_where_to_look_and_what_to_do(
     assert found.alarm.text.startswith(sentence)
     assert verification_records.DRILL_PICTURE in found.alarm.text
     assert [picture.file for picture in found.pictures] == ["/state/pictures/drill.png"]
+    assert found.result is not None
+    assert "panicked" not in found.result.text, "the alarm says it, beside the last line"
 
 
 def test_what_passed_says_what_was_seen_and_with_what_it_was_booted() -> None:

@@ -72,7 +72,7 @@ def test_it_has_the_devices_memory_and_cpus_that_the_vm_had_up_to_the_limits(hub
     assert (found.machine.memory, found.machine.cpus, found.machine.firmware) == (512 * MiB, 2, "bios")
     assert [(disk.key, disk.controller, disk.boot) for disk in found.machine.disks] == [(2000, "pvscsi", 0)]
     assert [card.model for card in found.machine.cards] == ["vmxnet3"]
-    assert {change.what for change in found.machine.changes} == {"memory", "processors"}
+    assert {change.what for change in found.machine.changes} == {"memory", "number of CPUs"}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_memory_and_processors_go_up_to_the_limits_and_that_is_told() -> None:
     assert changes(machine)["memory"].sentence == (
         "memory (8.0 GiB) becomes 2.0 GiB: more is not allowed here: `limits.memory`"
     )
-    assert changes(machine)["processors"].becomes == "2"
+    assert changes(machine)["number of CPUs"].becomes == "2"
 
 
 CONTROLLERS = [
