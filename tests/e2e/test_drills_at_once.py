@@ -72,7 +72,7 @@ def write_set(site: Estate, limit: int) -> Path:
     shared.write_text(yaml.safe_dump(document))
     drill = {
         "expect": [{"serial": "login:"}],
-        "within": "3s",
+        "within": "8s",
         "accelerator": "tcg",
         "limits": {"memory": MEMORY, "overlay": 16 * MiB},
     }
