@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,7 @@ class Reader:
     found: dict[Path, list[str]] = field(default_factory=dict)
     """What was wrong in the pages that were read."""
     _where: Path = Path()
+    _points: set[Path] = field(default_factory=set)
 
     @classmethod
     def beginning(cls, lab: Lab, directory: Path) -> Reader:
@@ -140,6 +142,7 @@ class Reader:
                 *(f"{page.name}:{block.line}: {wrong}" for block in found for wrong in self._try(block)),
             ]
             self._delete_restored()
+            self._delete_points()
         return self.found[page]
 
     def _delete_restored(self) -> None:
@@ -149,6 +152,13 @@ class Reader:
             for name in one.names():
                 if name not in known:
                     one.delete(one.vm(name))
+
+    def _delete_points(self) -> None:
+        """Those that a page has made: which page comes after which is not said, and each counts those of the first."""
+        there = set(self.directory.glob("repository/*/2*"))
+        self._points = self._points or there
+        for path in there - self._points:
+            shutil.rmtree(path)
 
     def _validate(self, samples: list[Block]) -> Iterator[str]:
         """All of a page at once; those that have mistakes are for a command of the page."""
