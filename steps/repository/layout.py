@@ -2,8 +2,8 @@
 
 <repository>/repository.json
 <repository>/.state/<job>/<run>/                where jobs keep their runs' records here
-<repository>/<vm slug>-<instanceUuid>/          .lock, identities.json of an adopted VM, tracking-reset.json,
-beside the points
+<repository>/<vm slug>-<instanceUuid>/          .lock, .drill-lock, identities.json of an adopted VM,
+tracking-reset.json, beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/inventory.json  vm/<nvram>
@@ -23,6 +23,8 @@ MARKER = "repository.json"
 STATE = ".state"
 """Records of the runs of jobs that keep them with the repository."""
 LOCK = ".lock"
+DRILL_LOCK = ".drill-lock"
+"""In a VM's directory: held while the record of a drill of one of its points is written."""
 IDENTITIES = "identities.json"
 """In a VM's directory: under which identities it was adopted."""
 TRACKING_RESET = "tracking-reset.json"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from runner.base.errors import SendenseError, StateError
+from runner.base.errors import LockedError, SendenseError, StateError
 from runner.hosts.local import LocalHost
+from steps.drill import keeping
 from steps.drill.keeping import PointGoneError, keep
 from steps.repository import layout, verification_records
 from steps.repository.verification_records import Drill
@@ -25,8 +27,10 @@ class Dies(SendenseError):
 
 @pytest.fixture
 def point(tmp_path: Path) -> Path:
-    (tmp_path / layout.MANIFEST).write_bytes(b"{}")
-    return tmp_path
+    point = tmp_path / "20261130T010000Z-3f9a"
+    point.mkdir()
+    (point / layout.MANIFEST).write_bytes(b"{}")
+    return point
 
 
 def drill(verdict: Any = "passed", at: datetime = AT) -> Drill:
@@ -91,6 +95,34 @@ def test_whenever_it_is_cut_short_no_record_names_a_file_of_another_drill(
         if name is not None:
             assert (point / name).read_bytes().startswith(b"old" if found.verdict == "passed" else b"new")
     assert found.passed_at == AT
+
+
+def test_of_two_drills_of_a_point_at_once_one_waits_for_the_other_to_have_recorded(
+    point: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, second = LocalHost.write, Thread(target=keep, args=(HERE, str(point), drill("failed"), b"second", b""))
+
+    def write(host: LocalHost, path: str, content: bytes, **options: Any) -> None:
+        if content == b"first":
+            second.start()
+            second.join(0.3)
+            assert second.is_alive()
+        real(host, path, content, **options)
+
+    monkeypatch.setattr(LocalHost, "write", write)
+    assert keep(HERE, str(point), drill(), b"first", b"").picture == "drilled.png"
+    second.join(20)
+    assert (known(point).verdict, known(point).passed_at) == ("failed", AT)
+    assert (point / "drilled.png").read_bytes() == b"second"
+
+
+def test_a_drill_that_cannot_record_says_which_run_it_waited_for(point: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "WAIT", 0.1)
+    lock = HERE.lock(str(point.parent / layout.DRILL_LOCK), "run other")
+    with pytest.raises(LockedError, match="run other"):
+        keep(HERE, str(point), drill(), None, b"")
+    lock.release()
+    assert not (point / "drilled.json").exists()
 
 
 def test_a_point_that_was_deleted_meanwhile_is_not_made_again(tmp_path: Path) -> None:
