@@ -12,7 +12,7 @@ from runner.base.units import MiB
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.boot.request import BootRequest
-from steps.drill import keeping
+from steps.drill import keeping, words
 from steps.nbd.image_server import serve
 from steps.qemu import nbd_server
 from steps.repository import verification_records
@@ -93,6 +93,7 @@ def told(planned: PlannedDrill, record: Drill, picture_here: str | None) -> Dril
         seconds=record.seconds,
         written=record.written,
         changes=record.changes,
+        not_tried=record.not_tried,
         picture=beside(record.picture),
         serial_log=beside(record.serial_log),
         picture_here=picture_here,
@@ -144,5 +145,6 @@ def _record(ctx: Context, planned: PlannedDrill, begun: datetime, seen: Seen) ->
         seconds=seen.seconds,
         written=seen.written,
         changes=tuple(change.sentence for change in planned.machine.changes if change.kind != "kept"),
+        not_tried=words.not_tried(planned),
         run=ctx.run.id,
     )

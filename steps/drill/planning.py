@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterator
 
 from runner.base.errors import StateError
 from runner.hosts.host import Host
@@ -20,7 +21,7 @@ from steps.repository.manifest import Manifest
 from steps.saved_vm import file, nvram
 from steps.saved_vm.configuration import Saved
 from steps.values.drill import DrillOptions
-from steps.values.machine import Firmware
+from steps.values.machine import Doubt, Firmware
 from steps.values.planned_drill import PlannedDrill
 from steps.values.stored_point import StoredPoint
 
@@ -47,9 +48,9 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
     machine = decide(saved, disks, options.limits, _loaders(there, point, made, saved))
     feasible.check(machine, options.expected, options.limits, options.guest_address)
     host, why = _host(ctx, options.host, point.host, machine.firmware)
-    machine = machine.model_copy(
-        update={"changes": (*machine.changes, *firmware.changes(ctx, ctx.host(host), machine))}
-    )
+    changes = (*machine.changes, *firmware.changes(ctx, ctx.host(host), machine))
+    doubts = (*machine.doubts, *_not_asked_for(point, made))
+    machine = machine.model_copy(update={"changes": changes, "doubts": doubts})
     return PlannedDrill(
         source=_source(point),
         point=point,
@@ -66,6 +67,15 @@ def plan(ctx: Context, point: StoredPoint, options: DrillOptions) -> PlannedDril
 
 def _source(point: StoredPoint) -> str:
     return f"{layout.slug_of(posixpath.dirname(point.path))}/{point.point}"
+
+
+def _not_asked_for(point: StoredPoint, made: Manifest) -> Iterator[Doubt]:
+    """Of the disks that the restore point has."""
+    asked = {disk.key for disk in point.disks}
+    for disk in made.disks:
+        if disk.key not in asked:
+            why = f"{disk.label} was left out, as it was asked for: drill it with all its disks"
+            yield Doubt(kind="disk", why=why)
 
 
 def _loaders(there: Host, point: StoredPoint, made: Manifest, saved: Saved) -> tuple[str, ...]:

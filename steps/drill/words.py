@@ -62,6 +62,19 @@ def otherwise(planned: PlannedDrill) -> tuple[str, ...]:
     return tuple(change.sentence for change in planned.machine.changes if change.warn)
 
 
+def not_tried(planned: PlannedDrill) -> tuple[str, ...]:
+    """What a verdict says nothing of, whatever it is."""
+    of = planned.machine
+    ports = sorted({one.port for one in planned.expect if one.port is not None})
+    told = f" beyond {'port' if len(ports) == 1 else 'ports'} {', '.join(map(str, ports))}" if ports else ""
+    return (
+        "services of which nothing was expected",
+        f"the network{told}",
+        *(f"what is on {disk.label}" for disk in of.disks if disk.boot is None),
+        *(f"{change.what}, which is left out" for change in of.changes if change.warn and not change.becomes),
+    )
+
+
 def decision(planned: PlannedDrill) -> Decision:
     of = planned.machine
     facts = {"host": planned.host, "firmware": FIRMWARE[of.firmware], "memory": human_bytes(of.memory)}
@@ -97,6 +110,8 @@ def report(out: Drilled) -> StepReport:
         if one.after is not None
     ]
     statements += [Statement(about="how", text=f"{out.source}: {how(out)}.")]
+    if out.not_tried:
+        statements += [Statement(about="how", text=f"{out.source}, not tried: {'; '.join(out.not_tried)}.")]
     picture = (
         ()
         if out.picture_here is None
@@ -154,7 +169,9 @@ def alarm(out: Drilled) -> Alarm | None:
         code = DifferenceError.exit_code
     else:
         text, brief = f"whether {out.source} boots is undecided: {out.why}", "undecided by its drill"
-        what = "drill it with more time (`--within`), or expect what this guest says"
+        # Else it says itself what to do: raise `overlay`, restore into vCenter, attach all disks.
+        time_is_over = all(one.after is not None or out.seconds >= one.within for one in out.evidence)
+        what = "drill it with more time (`--within`), or expect what this guest says" if time_is_over else ""
         code = SendenseError.exit_code
     text = "; ".join(filter(None, (text, look, what)))
     return Alarm(text=text, exit_code=code, brief=brief, subjects=(out.source,), noun="point")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from runner.base.units import MiB, human_bytes
 from steps.machine import board, boot_order, cards, devices, disks
+from steps.machine.controllers import NAMES
 from steps.machine.disks import DiskToBoot
 from steps.saved_vm.configuration import Saved, number, part, text
 from steps.values.drill import MachineLimits
-from steps.values.machine import Firmware, Machine
+from steps.values.machine import Doubt, Firmware, Machine, MachineDisk
 from steps.vsphere.names import unescape
 from steps.vsphere.vm_spec import Change
 
@@ -58,7 +59,25 @@ def decide(
             *_encryption(saved),
             *devices.left_out(saved),
         ),
+        doubts=(*_of_drivers(new_disks), *_of_memory(of_memory)),
     )
+
+
+def _of_drivers(new_disks: Sequence[MachineDisk]) -> Iterator[Doubt]:
+    """An initramfs made for one machine, and a Windows, have the driver of their own controller alone."""
+    for disk in new_disks:
+        if disk.instead_of:
+            moved = f"{disk.label} is on {NAMES[disk.controller]} here ({disk.instead_of} in its VM)"
+            why = f"{moved}, whose driver the guest may lack: restore it into vCenter to know"
+            yield Doubt(kind="driver", why=why)
+
+
+def _of_memory(changes: Sequence[Change]) -> Iterator[Doubt]:
+    """A database that keeps most of its memory in huge pages leaves the rest of a smaller machine none."""
+    for change in changes:
+        had = f" ({change.was} in its VM)" if change.was else ""
+        why = f"it has {change.becomes} of memory here{had}: raise `limits.memory`"
+        yield Doubt(kind="memory", why=why)
 
 
 def _uuid(saved: Saved) -> str:

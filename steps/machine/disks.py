@@ -41,6 +41,8 @@ class _Place:
     was: str
     why: str
     """Why the controller is another one; empty where it is the same."""
+    is_other_kind: bool = False
+    """Whether the guest needs another driver for it."""
 
 
 def decide(
@@ -66,6 +68,7 @@ def decide(
                 bus=bus,
                 unit=unit,
                 boot=rank,
+                instead_of=place.was if place.is_other_kind else "",
             )
         )
         changes += _change(disk, place, controller, bus, unit)
@@ -94,14 +97,15 @@ def _places(
 def _next(place: _Place) -> _Place:
     why = place.why or "its place is taken"
     if place.controller == "piix3-ide":  # there are no more of it
-        return replace(place, controller="ich9-ahci", group=(_MOVED, *place.group[1:]), why=why)
+        group = (_MOVED, *place.group[1:])
+        return replace(place, controller="ich9-ahci", group=group, why=why, is_other_kind=True)
     return replace(place, unit=place.unit + 1, why=why)
 
 
 def _place(saved: Saved, device: Device | None, boot: Sequence[int], firmware: Firmware) -> _Place:
     controller = saved.device(device.controller) if device is not None else None
     if device is None or controller is None or device.unit is None or device.unit < 0:
-        return _Place("ich9-ahci", (_MOVED, 0, 0), 0, "not recorded", NOT_RECORDED)
+        return _Place("ich9-ahci", (_MOVED, 0, 0), 0, "not recorded", NOT_RECORDED, is_other_kind=True)
     bus, unit = number(controller.json, "busNumber") or 0, device.unit
     was = f"{kinds.said(controller)} {bus}:{unit}"
     found, why = closest(controller.type, text(saved.json, "guestId"))
@@ -111,9 +115,10 @@ def _place(saved: Saved, device: Device | None, boot: Sequence[int], firmware: F
         found, why = "ich9-ahci", "IDE has two channels of two disks"
     if firmware != "bios" and device.key in boot and found not in _OVMF_READS:
         why = f"QEMU's EFI firmware reads no disks on {NAMES[found]}"
-        return _Place("ich9-ahci", (_BOOT, 0, 0), boot.index(device.key), was, why)
+        return _Place("ich9-ahci", (_BOOT, 0, 0), boot.index(device.key), was, why, is_other_kind=True)
     of_board = found == "piix3-ide"
-    return _Place(found, (_MOVED if why else _SAME, bus, 0 if of_board else controller.key), unit, was, why)
+    group = (_MOVED if why else _SAME, bus, 0 if of_board else controller.key)
+    return _Place(found, group, unit, was, why, is_other_kind=bool(why))
 
 
 def _buses(places: Collection[_Place]) -> dict[tuple[DiskController, Group, int], int]:

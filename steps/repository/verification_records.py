@@ -226,6 +226,8 @@ class Drill(Recorded):
     """Bytes that the guest wrote."""
     changes: tuple[str, ...] = ()
     """What was otherwise than the VM had it, in sentences."""
+    not_tried: tuple[str, ...] = ()
+    """What its verdict says nothing of: ``what is on Hard disk 2``."""
     run: str
     """Whose it was."""
     passed_at: UtcTime | None = None

@@ -156,6 +156,8 @@ class Drilled(Model):
     """Bytes that the guest wrote"""
     changes: tuple[str, ...] = ()
     """What was otherwise than the VM had it, in sentences"""
+    not_tried: tuple[str, ...] = ()
+    """What its verdict says nothing of: ``what is on Hard disk 2``"""
     picture: str | None = None
     """Path of the PNG of the console, beside the manifest; None if there is none"""
     serial_log: str | None = None

@@ -20,6 +20,20 @@ CardModel = Literal["vmxnet3", "e1000", "e1000e", "pcnet"]
 """QEMU's names."""
 
 
+DoubtKind = Literal["driver", "disk", "memory"]
+"""What a failure may come from: a controller that the guest has no driver for, a disk that it lacks, memory
+that is too little."""
+
+
+class Doubt(Model):
+    """Why a failure of this machine may be none of its VM's: it is made otherwise."""
+
+    kind: DoubtKind
+    """Which failures it may explain"""
+    why: str
+    """What is otherwise, and what to do, without a full stop"""
+
+
 class MachineDisk(Model):
     """One disk. Its node in QEMU's block graph is ``disk-<key>``."""
 
@@ -37,6 +51,8 @@ class MachineDisk(Model):
     """Its place there"""
     boot: int | None = None
     """Its place in the boot order, from 0; None: the firmware does not try it"""
+    instead_of: str = ""
+    """What it hung on in its VM, `PVSCSI 0:0`, where that is another kind of controller"""
 
 
 class MachineCard(Model):
@@ -79,3 +95,5 @@ class Machine(Model):
     r"""Boot loaders that the saved NVRAM names, such as ``\EFI\debian\shimx64.efi``, first first"""
     changes: tuple[Change, ...] = ()
     """What is otherwise than the VM had it, and why"""
+    doubts: tuple[Doubt, ...] = ()
+    """Of that, what makes a failure to boot undecided"""

@@ -10,7 +10,16 @@ from runner.base.printable import printable
 from runner.base.units import counted, human_bytes
 from steps.boot.running import MonitorEvent
 from steps.values.drill import Verdict
+from steps.values.machine import DoubtKind
 from steps.watch.disk_counters import DiskCounters
+
+INACCESSIBLE_BOOT_DEVICE = 0x7B
+"""Windows has no driver for its disk (Microsoft, bug check code reference; documented)."""
+
+NO_DISK: tuple[DoubtKind, ...] = ("driver", "disk")
+"""Of what a guest does that does not find its disk, among other things."""
+
+PANICKED = "the guest's kernel panicked, as it told QEMU"
 
 RESTARTS = 4
 """Restarts after which nobody expects the next one to end otherwise. Windows, and a Linux that labels its
@@ -22,6 +31,8 @@ class Finding:
     verdict: Verdict
     why: str
     """In a sentence, without a full stop."""
+    doubts: tuple[DoubtKind, ...] = ()
+    """What else may explain a failure: with such a doubt of its machine, it is none of the point's."""
 
 
 @dataclass
@@ -62,15 +73,16 @@ class MachineEvents:
         told = event.data.get("info")
         code = told.get("arg1") if isinstance(told, dict) else None
         if isinstance(code, int):
-            return Finding("failed", f"Windows stopped with bug check {code:#x}, as it told QEMU")
-        return Finding("failed", "the guest's kernel panicked, as it told QEMU")
+            told_so = f"Windows stopped with bug check {code:#x}, as it told QEMU"
+            return Finding("failed", told_so, NO_DISK if code == INACCESSIBLE_BOOT_DEVICE else ())
+        return Finding("failed", PANICKED, NO_DISK)
 
     def _shut_down(self, reason: str) -> Finding | None:
         match reason:
             case "guest-shutdown":
                 return Finding("failed", "the guest powered itself off")
             case "guest-panic":
-                return Finding("failed", "the guest's kernel panicked, as it told QEMU")
+                return Finding("failed", PANICKED, NO_DISK)
             case "guest-reset":
                 return Finding("failed", "the guest restarted, and QEMU was not to let it")
         return None  # QEMU itself was told to end: then it does
@@ -79,7 +91,8 @@ class MachineEvents:
         self.restarts += 1
         if self.restarts < RESTARTS:
             return None
-        return Finding("failed", f"the guest restarted for the {self.restarts}th time")
+        # As Windows does, and a Linux with panic=10, that does not reach its disk.
+        return Finding("failed", f"the guest restarted for the {self.restarts}th time", NO_DISK)
 
     def _io_error(self, event: MonitorEvent) -> Finding:
         """The machine was stopped for it. (Of NVMe the guest is told instead, see `failed`.)"""

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.base.units import KiB
+from steps.values.machine import DoubtKind
 from steps.watch.expectations import one_line
+from steps.watch.machine_events import NO_DISK, Finding
 
 Place = Literal["firmware", "serial", "screen"]
 """Where it was said: SeaBIOS's debug port, the first serial port, the console's text."""
@@ -49,6 +51,10 @@ class Failure:
     """What was said before it, in group 1, of why; the last one is told."""
     needs_reason: bool = False
     """Without it, it is another failure."""
+    doubts: tuple[DoubtKind, ...] = ()
+    """As `Finding.doubts`."""
+    undecided: str = ""
+    """Why it may be the drill's own doing in any machine, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +68,19 @@ class Said:
     """For how many seconds nothing was added."""
 
 
-def recognised(said: Iterable[Said], has_evidence: bool) -> str | None:
-    """What failed, in words, with what the machine said; None where that cannot be told."""
+def recognised(said: Iterable[Said], has_evidence: bool) -> Finding | None:
+    """What failed, with what the machine said; None where that cannot be told."""
     for one in said:
         for failure in FAILURES:
             if one.place not in failure.places or one.quiet < failure.quiet:
                 continue
             if failure.early and has_evidence:
                 continue
-            if (words := _words(failure, one.lines)) is not None:
-                return words
+            if (words := _words(failure, one.lines)) is None:
+                continue
+            if failure.undecided:
+                return Finding("undecided", f"{words}; {failure.undecided}")
+            return Finding("failed", words, failure.doubts)
     return None
 
 
@@ -83,6 +92,11 @@ def panic(*said: tuple[str, ...]) -> str | None:
     """The first line in which a kernel says that it panicked."""
     lines = [line for lines in said for line in lines if PANIC.match(line)]
     return lines[0].strip() if lines else None
+
+
+def doubts_of_panic(line: str) -> tuple[DoubtKind, ...]:
+    """As `Finding.doubts`, of the line in which a kernel says that it panicked."""
+    return next(one.doubts for one in FAILURES if one.sentence == _PANICKED and one.pattern.match(line))
 
 
 def _words(failure: Failure, lines: tuple[str, ...]) -> str | None:
@@ -109,6 +123,8 @@ def _failure(
     early: bool = False,
     reason: str = "",
     needs_reason: bool = False,
+    doubts: tuple[DoubtKind, ...] = (),
+    undecided: str = "",
 ) -> Failure:
     known: dict[str, Place] = {"firmware": "firmware", "serial": "serial", "screen": "screen"}
     return Failure(
@@ -122,6 +138,8 @@ def _failure(
         early,
         re.compile(reason, re.MULTILINE) if reason else None,
         needs_reason,
+        doubts,
+        undecided,
     )
 
 
@@ -137,6 +155,17 @@ _UNIT_FAILED = (
 PANIC = re.compile(_KERNEL + r"(---\[ end )?Kernel panic - not syncing")
 """The first such line says why; of a screen, the trace that follows it leaves only the end."""
 
+_PANICKED = "the kernel panicked"
+
+_ROOT = r".*(Unable to mount root|Attempted to kill init|No working init found)"
+"""What is left to a kernel whose root file system is not there (Linux init/do_mounts.c, kernel/exit.c,
+init/main.c)."""
+
+_OTHER_KEYS = (
+    "that may be the drill's own doing: its keys are Microsoft's, and the VM's own are not read; restore it "
+    "into vCenter to know"
+)
+
 FAILURES: tuple[Failure, ...] = (
     _failure(
         r"No bootable device\.",
@@ -147,6 +176,7 @@ FAILURES: tuple[Failure, ...] = (
         quiet=QUIET,
         early=True,
         reason=r"^Booting from (?!Floppy).*\n(Boot failed: .*)",
+        doubts=("disk",),
     ),
     _failure(
         r"BdsDxe: No bootable option or device was found",
@@ -159,6 +189,7 @@ FAILURES: tuple[Failure, ...] = (
         reason=r"^BdsDxe: failed to (?:load|start) Boot.{4} (?!.* from Fv\()(?:.* from HD\(.*\)/)?(.*): "
         r"(?:Access Denied|Security Violation)$",
         needs_reason=True,
+        undecided=_OTHER_KEYS,
     ),
     _failure(
         r"BdsDxe: No bootable option or device was found",
@@ -169,6 +200,7 @@ FAILURES: tuple[Failure, ...] = (
         quiet=QUIET,
         early=True,
         reason=r"^(BdsDxe: failed to (?:load|start) .*)",
+        doubts=("disk",),
     ),
     _failure(
         r"(UEFI Interactive )?Shell> *$",
@@ -178,6 +210,7 @@ FAILURES: tuple[Failure, ...] = (
         last=1,
         quiet=2 * QUIET,
         reason=r"^(BdsDxe: failed to (?:load|start) .*)",
+        doubts=("disk",),
     ),
     _failure(
         r"grub rescue> *$",
@@ -187,6 +220,7 @@ FAILURES: tuple[Failure, ...] = (
         last=1,
         quiet=QUIET,
         reason=r"^(error: .*)",
+        doubts=("disk",),
     ),
     _failure(
         r"grub> *$",
@@ -196,6 +230,7 @@ FAILURES: tuple[Failure, ...] = (
         last=1,
         quiet=QUIET,
         reason=r"^(error: .*)",
+        doubts=("disk",),
     ),
     _failure(
         r"GRUB (loading\.* *)?(Geom|Hard Disk|Read) Error",
@@ -216,6 +251,7 @@ FAILURES: tuple[Failure, ...] = (
         quiet=QUIET,
         basis="reported",
         early=True,
+        doubts=("disk",),
     ),
     _failure(
         r"(BOOTMGR|NTLDR) is (missing|compressed)",
@@ -225,6 +261,7 @@ FAILURES: tuple[Failure, ...] = (
         last=3,
         quiet=QUIET,
         early=True,
+        doubts=("disk",),
     ),
     _failure(
         r" *Windows failed to start\. A recent hardware or software change might be the cause",
@@ -234,11 +271,30 @@ FAILURES: tuple[Failure, ...] = (
         last=25,
         quiet=QUIET,
         basis="reported",
+        doubts=NO_DISK,
+    ),
+    _failure(
+        PANIC.pattern + _ROOT,
+        "serial screen",
+        _PANICKED,
+        "Linux kernel/panic.c, init/do_mounts.c, kernel/exit.c",
+        last=_ANYWHERE,
+        quiet=QUIET,
+        doubts=NO_DISK,
+    ),
+    _failure(
+        PANIC.pattern + r".*([Oo]ut of memory|deadlocked on memory)",
+        "serial screen",
+        _PANICKED,
+        "Linux mm/oom_kill.c",
+        last=_ANYWHERE,
+        quiet=QUIET,
+        doubts=("memory",),
     ),
     _failure(
         PANIC.pattern,
         "serial screen",
-        "the kernel panicked",
+        _PANICKED,
         "Linux kernel/panic.c",
         last=_ANYWHERE,
         quiet=QUIET,
@@ -251,6 +307,7 @@ FAILURES: tuple[Failure, ...] = (
         last=1,
         quiet=QUIET,
         reason=r"^((?:ALERT! |mount: |Gave up waiting for ).*)",
+        doubts=NO_DISK,
     ),
     _failure(
         r"(.*\] *)?(Entering emergency mode\.|.*You are in (emergency|rescue) mode\.)",
@@ -260,6 +317,7 @@ FAILURES: tuple[Failure, ...] = (
         last=12,
         quiet=QUIET,
         reason=_UNIT_FAILED,
+        doubts=NO_DISK,
     ),
     _failure(
         r"Give root password for maintenance",
@@ -269,6 +327,7 @@ FAILURES: tuple[Failure, ...] = (
         last=3,
         quiet=QUIET,
         reason=_UNIT_FAILED,
+        doubts=NO_DISK,
     ),
     _failure(
         r"mountroot> *$",
@@ -277,5 +336,6 @@ FAILURES: tuple[Failure, ...] = (
         "FreeBSD sys/kern/vfs_mountroot.c",
         last=1,
         quiet=QUIET,
+        doubts=NO_DISK,
     ),
 )

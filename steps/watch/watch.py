@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from runner.base.errors import Interrupted
 from runner.base.units import KiB
@@ -18,12 +19,13 @@ from steps.boot.errors import BootError
 from steps.boot.last_words import ended
 from steps.boot.request import BootRequest
 from steps.boot.running import Running
+from steps.values.machine import DoubtKind
 from steps.watch import sentences
 from steps.watch.disk_counters import DiskCounters, parsed
 from steps.watch.expectations import WITHIN, Awaited, awaited
 from steps.watch.listener import Listener
-from steps.watch.machine_events import Finding, MachineEvents
-from steps.watch.recognised import LOOKED_AT, Place, Said, panic, quoted, recognised
+from steps.watch.machine_events import NO_DISK, Finding, MachineEvents
+from steps.watch.recognised import LOOKED_AT, Place, Said, doubts_of_panic, panic, quoted, recognised
 from steps.watch.resume import resume
 from steps.watch.screen import Screen
 from steps.watch.seen import Seen
@@ -117,10 +119,17 @@ class _Watching:
         while True:
             now = self._now
             if (found := self._look(now)) is not None:
-                return found
+                return self._judged(found)
             self._tell(now)
             if self._ctx.stop.wait(TICK):
                 raise Interrupted
+
+    def _judged(self, found: Finding) -> Finding:
+        """Undecided where the machine, made otherwise than its VM was, may have failed for that."""
+        why = [one.why for one in self._request.machine.doubts if one.kind in found.doubts]
+        if found.verdict != "failed" or not why:
+            return found
+        return Finding("undecided", f"{found.why}; that may be the drill's own doing: {why[0]}")
 
     def _look(self, now: float) -> Finding | None:
         if (found := self._evidence(now)) is not None:
@@ -147,7 +156,8 @@ class _Watching:
                 raise ended(self._running.child)
             self._check_serial(now)
             return self._paused() if self._events.paused else None
-        return Finding(found.verdict, f"after {sentences.spoken(now)} {found.why}{self._besides(found)}")
+        besides, doubts = self._besides(found)
+        return Finding(found.verdict, f"after {sentences.spoken(now)} {found.why}{besides}", doubts)
 
     def _check_serial(self, now: float) -> None:
         """It ends with QEMU alone, which has a moment to be seen to have ended."""
@@ -169,22 +179,24 @@ class _Watching:
         accelerator = self._running.accelerator.upper()
         return Finding("undecided", f"QEMU stopped the guest, which {accelerator} could not run any further")
 
-    def _besides(self, found: Finding) -> str:
-        """What had been seen by then, and what the guest said last."""
+    def _besides(self, found: Finding) -> tuple[str, tuple[DoubtKind, ...]]:
+        """What had been seen by then, and what the guest said last; what else that may come from."""
         if found.verdict != "failed":
-            return ""
+            return "", ()
         last = self._serial.text.lines(LOOKED_AT)
         panicked = panic(last, self._screen.lines or ()) if self._events.panicked else None
         said = f": {quoted(panicked)}" if panicked else f"; {sentences.serial(last, self._serial.log.total)}"
-        return f"{sentences.before(self._missing)}{said}"
+        doubts = doubts_of_panic(panicked) if panicked else found.doubts
+        return f"{sentences.before(self._missing)}{said}", doubts
 
     def _failure(self, now: float) -> Finding | None:
         has_evidence = any(one.after is not None for one in self._awaited)
-        if (words := recognised(self._said(now), has_evidence)) is not None:
-            return Finding("failed", f"after {sentences.spoken(now)} {words}")
+        after = f"after {sentences.spoken(now)}"
+        if (found := recognised(self._said(now), has_evidence)) is not None:
+            return replace(found, why=f"{after} {found.why}")
         if self._screen.shows_stop_screen:
             told = "the console showed what looks like Windows's stop screen (assumed, by its picture)"
-            return Finding("failed", f"after {sentences.spoken(now)} {told}")
+            return Finding("failed", f"{after} {told}", NO_DISK)
         return None
 
     def _said(self, now: float) -> list[Said]:

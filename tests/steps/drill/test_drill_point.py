@@ -96,6 +96,14 @@ def test_what_did_not_pass_is_an_alarm_that_says_where_to_look_and_what_to_do(
     assert "panicked" not in found.result.text, "the alarm says it, beside the last line"
 
 
+def test_who_was_not_given_the_time_is_told_nothing_of_more_time() -> None:
+    late = came_to("undecided").model_copy(update={"seconds": 61.0})
+    late = late.model_copy(update={"evidence": (late.evidence[0].model_copy(update={"after": None}),)})
+    full = late.model_copy(update={"seconds": 12.0, "why": "the guest wrote more than `overlay` allows: raise it"})
+    told = [found.alarm.text for found in map(DrillPoint().report, (late, full)) if found.alarm is not None]
+    assert ["--within" in text for text in told] == [True, False]
+
+
 def test_what_passed_says_what_was_seen_and_with_what_it_was_booted() -> None:
     found = DrillPoint().report(came_to("passed", "login:"))
     assert found.alarm is None

@@ -15,7 +15,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known
 from runner.step.tools import Program, ToolMissing
 from steps.boot.errors import BootError
-from steps.drill import planning
+from steps.drill import planning, words
 from steps.drill.plan_drill import PlanDrill, PlanDrillIn
 from steps.points import stored
 from steps.qemu.system import QEMU_SYSTEM
@@ -141,6 +141,26 @@ def test_what_cannot_be_had_of_its_machine_is_met_before_anything_is_booted(hub:
     only_on("hub")
     with pytest.raises(BootError, match=r"192\.0\.2\.0/24 is the address of a network, and no guest's"):
         planned(hub, add(made, b""), guest_address="192.0.2.0/24")
+
+
+def test_what_was_not_tried_is_said_and_a_disk_left_out_on_demand_makes_a_failure_doubtful(
+    hub: Hub, made: Chain, only_on
+) -> None:
+    only_on("hub")
+    path = add(made, b"")
+    of_all = point_of(hub, path)
+    options = DrillOptions(expect=(LOGIN, Expectation(port=22, banner="SSH-")))
+    found = planning.plan(hub.context(), of_all, options)
+    tried = ("services of which nothing was expected", "the network beyond port 22")
+    assert (words.not_tried(found), found.machine.doubts) == (tried, ())
+
+    of_none = planning.plan(hub.context(), of_all.model_copy(update={"disks": ()}), options)
+    (doubt,) = of_none.machine.doubts
+    assert (doubt.kind, doubt.why) == (
+        "disk",
+        f"{of_all.disks[0].label} was left out, as it was asked for: drill it with all its disks",
+    )
+    assert words.not_tried(of_none)[2:] == ("Hard disk 1, which is left out",)
 
 
 def test_what_is_secret_in_the_configuration_is_nowhere_in_the_plan(hub: Hub, made: Chain, only_on) -> None:

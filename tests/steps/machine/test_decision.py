@@ -133,6 +133,27 @@ def test_with_efi_the_disk_that_boots_moves_to_sata_and_the_others_stay() -> Non
     )
 
 
+def test_a_disk_on_another_kind_of_controller_makes_a_failure_doubtful() -> None:
+    moved = decided(saved(pvscsi(), disk(), disk(2001, unit=1), firmware="efi"))
+    assert [(one.kind, one.why) for one in moved.doubts] == [
+        (
+            "driver",
+            "Hard disk 1 is on SATA here (PVSCSI 0:0 in its VM), whose driver the guest may lack: restore it into "
+            "vCenter to know",
+        )
+    ]
+    bus_logic = decided(saved(controller("VirtualBusLogicController", 1000), disk(2000, 1000)))
+    assert [one.kind for one in bus_logic.doubts] == ["driver"]
+    many = [disk(2000 + unit, 1000, unit) for unit in range(7)] + [disk(2008, 1000, 8)]
+    assert not decided(saved(controller("VirtualLsiLogicSASController", 1000), *many)).doubts, "the same kind"
+
+
+def test_less_memory_than_it_had_makes_a_failure_doubtful() -> None:
+    (doubt,) = decided(saved(pvscsi(), disk()), limits=MachineLimits(memory=2 * GiB)).doubts
+    assert doubt.kind == "memory"
+    assert doubt.why == "it has 2.0 GiB of memory here (8.0 GiB in its VM): raise `limits.memory`"
+
+
 def test_with_efi_a_disk_on_nvme_stays() -> None:
     machine = decided(saved(controller("VirtualNVMEController", 31000), disk(32000, 31000), firmware="efi"))
     assert hung(machine) == {32000: ("nvme", 0, 0)}

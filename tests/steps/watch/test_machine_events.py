@@ -72,3 +72,10 @@ def test_counters_are_those_of_the_disks():
     ]
     assert parsed(answer) == (DiskCounters("disk-2000", 5, 1, 2),)
     assert parsed(None) == ()
+
+
+@pytest.mark.parametrize(("code", "doubts"), [(0x7B, ("driver", "disk")), (0x50, ())])
+def test_a_windows_that_does_not_find_its_disk_may_lack_the_driver(code, doubts):
+    event = MonitorEvent("GUEST_PANICKED", {"info": {"arg1": code}})
+    found = MachineEvents(8 * GiB, {}).add([event])
+    assert found is not None and found.doubts == doubts

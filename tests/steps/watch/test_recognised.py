@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from steps.watch.machine_events import Finding
 from steps.watch.recognised import FAILURES, QUIET, Place, Said, recognised
 
 
 def told(text: str, place: Place = "serial", *, quiet: float = 2 * QUIET, evidence: bool = False) -> str | None:
+    found = heard(text, place, quiet=quiet, evidence=evidence)
+    return None if found is None else found.why
+
+
+def heard(text: str, place: Place, *, quiet: float = 2 * QUIET, evidence: bool = False) -> Finding | None:
     return recognised([Said(place, tuple(line for line in text.split("\n") if line.strip()), quiet)], evidence)
 
 
@@ -39,7 +45,8 @@ FAILED = {
         'BdsDxe: failed to start Boot0002 "EFI Internal Shell" from Fv(7CB8)/FvFile(7C04): Security Violation\n'
         "BdsDxe: No bootable option or device was found.",
         "secure boot refused the boot loader, which is signed by no key that the firmware here trusts: "
-        "'\\EFI\\debian\\shimx64.efi', 'BdsDxe: No bootable option or device was found.'",
+        "'\\EFI\\debian\\shimx64.efi', 'BdsDxe: No bootable option or device was found.'; that may be the drill's own "
+        "doing: its keys are Microsoft's, and the VM's own are not read; restore it into vCenter to know",
     ),
     "UEFI shell": (
         "serial",
@@ -138,6 +145,29 @@ def test_a_failure_is_told_with_what_the_machine_said(place, text, words):
 @pytest.mark.parametrize(("place", "text", "words"), FAILED.values(), ids=FAILED)
 def test_no_failure_is_told_while_more_is_said(place, text, words):
     assert told(text, place, quiet=0.5) is None
+
+
+def test_that_secure_boot_refuses_a_loader_is_undecided_and_all_else_a_failure():
+    found = {name: heard(text, place) for name, (place, text, _) in FAILED.items()}
+    undecided = [name for name, one in found.items() if one is not None and one.verdict != "failed"]
+    assert undecided == ["secure boot"]
+
+
+OOM = "Kernel panic - not syncing: System is deadlocked on memory"
+DOUBTFUL = {
+    "an initramfs without the driver": (FAILED["initramfs"][1], "serial", {"driver", "disk"}),
+    "dracut without the driver": (FAILED["dracut"][1], "serial", {"driver", "disk"}),
+    "a kernel without its root": (FAILED["kernel panic"][1], "serial", {"driver", "disk"}),
+    "a disk that is not the one with the loader": (FAILED["SeaBIOS"][1], "firmware", {"disk"}),
+    "a kernel without memory": (OOM, "serial", {"memory"}),
+    "a kernel with a fault of its own": ("Kernel panic - not syncing: Fatal exception", "serial", set()),
+}
+
+
+@pytest.mark.parametrize(("text", "place", "doubts"), DOUBTFUL.values(), ids=DOUBTFUL)
+def test_a_failure_tells_what_else_may_explain_it(text, place, doubts):
+    found = heard(text, place)
+    assert found is not None and set(found.doubts) == doubts
 
 
 PROMPTS = ("UEFI shell", "GRUB rescue", "GRUB without a menu", "initramfs", "FreeBSD")

@@ -18,6 +18,7 @@ from runner.hosts.local import LocalHost
 from steps.boot.errors import BootError
 from steps.boot.start import start
 from steps.values.drill import Expectation
+from steps.values.machine import Doubt
 from steps.watch.watch import watch
 from tests.guests.boot_sectors import disk, sector
 from tests.nbd_servers import Servers
@@ -167,6 +168,23 @@ def test_a_panic_on_the_screen_alone_is_a_failure(tmp_path):
     found = seen(tmp_path, "shows", "Kernel panic - not syncing: Attempted to kill init!\r\n", login())
     assert found.verdict == "failed"
     assert found.why.endswith("the kernel panicked: 'Kernel panic - not syncing: Attempted to kill init!'")
+
+
+@pytest.mark.parametrize(
+    ("deed", "text", "kind"),
+    [
+        ("prints", "ALERT! UUID=0f3c does not exist. Dropping to a shell!\r\n(initramfs) ", "driver"),
+        ("panics", "", "driver"),
+        ("reboots", "", "disk"),
+    ],
+)
+def test_what_may_come_of_what_the_drill_made_otherwise_is_undecided(tmp_path, deed, text, kind):
+    what = request(disk(tmp_path / "disk.raw", sector(deed, text)), login())
+    doubts = (Doubt(kind="memory", why="nothing here"), Doubt(kind=kind, why="Hard disk 1 is on SATA here"))
+    machine = what.machine.model_copy(update={"doubts": doubts})
+    found = watched(tmp_path, replace(what, machine=machine))
+    assert found.verdict == "undecided"
+    assert found.why.endswith("; that may be the drill's own doing: Hard disk 1 is on SATA here")
 
 
 def test_grubs_rescue_prompt_is_a_failure_and_says_why(tmp_path):
