@@ -3,6 +3,7 @@ Documentation/driver-api/early-userspace/buffer-format.rst), and not compressed:
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,7 @@ def _modules(tree: Path, drivers: Sequence[str]) -> Iterator[_Entry]:
     place = f"lib/modules/{tree.name}"
     yield _Entry(place, stat.S_IFDIR | 0o755)
     for name in sorted(wanted):
-        yield _Entry(f"{place}/{name}.ko", stat.S_IFREG | 0o644, files[name].read_bytes())
+        yield _Entry(f"{place}/{name}.ko", stat.S_IFREG | 0o644, _content(files[name]))
     depends = (f"{name}.ko: {' '.join(f'{one}.ko' for one in _closure(wanted, name))}\n" for name in sorted(wanted))
     aliases = (f"alias {alias} {name}\n" for name in sorted(wanted) for alias in _told(files[name], "alias"))
     for index, lines in (("modules.dep", depends), ("modules.alias", aliases)):
@@ -82,7 +83,13 @@ def _modules(tree: Path, drivers: Sequence[str]) -> Iterator[_Entry]:
 
 
 def _files(tree: Path) -> dict[str, Path]:
-    return {_plain(path.stem): path for path in sorted(tree.rglob("*.ko"))}
+    return {_plain(path.name.partition(".ko")[0]): path for path in sorted(tree.rglob("*.ko*"))}
+
+
+def _content(module: Path) -> bytes:
+    """Debian 13 compresses each."""
+    content = module.read_bytes()
+    return lzma.decompress(content) if module.suffix == ".xz" else content
 
 
 def _wanted(files: Mapping[str, Path], drivers: Sequence[str]) -> dict[str, list[str]]:
@@ -109,7 +116,7 @@ def _closure(wanted: Mapping[str, list[str]], name: str) -> list[str]:
 
 def _told(module: Path, field: str) -> list[str]:
     """Of its section .modinfo: strings with zeros between them."""
-    found = re.findall(rb"\0" + field.encode() + rb"=([^\0]*)(?=\0)", module.read_bytes())
+    found = re.findall(rb"\0" + field.encode() + rb"=([^\0]*)(?=\0)", _content(module))
     return [one.decode() for one in found]
 
 

@@ -124,7 +124,7 @@ def _make(root: Path, path: Path) -> None:
     early = b"linux /vmlinuz %s\ninitrd /initrd\nboot\n" % COMMAND_LINE.encode()
     _install_grub(path, _grub(root, "i386-pc", early, "biosdisk", "part_gpt", "fat", "linux"))
     (kernel,) = (root / "boot").glob("vmlinuz-*")
-    initrd = initramfs(root / "bin/busybox", _modules(root), DRIVERS)
+    initrd = initramfs(_unpacked_at(root, "bin/busybox"), _modules(root), DRIVERS)
     _mtools(
         root,
         "mformat",
@@ -150,8 +150,13 @@ def _make(root: Path, path: Path) -> None:
 
 
 def _modules(root: Path) -> Path:
-    (found,) = (root / "lib/modules").iterdir()
+    (found,) = _unpacked_at(root, "lib/modules").iterdir()
     return found
+
+
+def _unpacked_at(root: Path, path: str) -> Path:
+    """Debian 13 has below /usr what Debian 12 has beside it."""
+    return root / path if (root / path).exists() else root / "usr" / path
 
 
 def _grub(root: Path, platform: str, early: bytes, *modules: str) -> bytes:

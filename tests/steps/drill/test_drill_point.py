@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from runner.base.units import MiB
 from steps.drill import planning
 from steps.drill.drill_point import DrillPoint, DrillPointIn
 from steps.points import stored
-from steps.repository import verification_records
+from steps.repository import layout, verification_records
 from steps.values.drill import Drilled, DrillOptions, Evidence, Expectation, MachineLimits
 from steps.values.planned_drill import PlannedDrill
 from tests.chain import Chain
@@ -41,9 +42,8 @@ def test_an_incremental_that_boots_passes_and_is_as_it_was_afterwards(any_hub: H
         out = DrillPoint().run(ctx, inputs, DrillPoint.Live())
     assert (out.verdict, out.host, out.written) == ("passed", any_hub.host.name, 0)
     after = tree(Path(any_hub.root))
-    kept = {
-        str((point / name).relative_to(any_hub.root)) for name in ("drilled.json", "drilled.png", "drilled-serial.log")
-    }
+    names = ("drilled.json", "drilled.png", "drilled-serial.log", f"../{layout.DRILL_LOCK}")
+    kept = {os.path.relpath(point / name, any_hub.root) for name in names}
     assert after.keys() - before.keys() == kept
     assert {name: after[name] for name in before} == before
     assert (point / "drilled-serial.log").read_bytes() == b"pgtest1 login: "
