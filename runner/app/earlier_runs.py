@@ -11,6 +11,7 @@ from runner.engine.checkpoint import RunRecord
 from runner.engine.job_state import Runs
 from runner.engine.schedule import AT_END
 from runner.engine.unread import UnreadRun
+from runner.job.graph import step_references
 
 EARLIER = "earlier runs"
 """What a warning is about, in words, where it is no node."""
@@ -141,7 +142,8 @@ def _is_over(workspace: Workspace, record: RunRecord) -> bool:
     known = workspace.state.open(record.id).nodes().values()
     done = {node.step_id for node in known if node.state == "done"}
     begun = [at_end[node.step_id] for node in known if node.step_id in at_end]
-    return any(before and before <= done for before in (at_end.keys() & set(spec.needs) for spec in begun))
+    befores = [at_end.keys() & {*spec.needs, *step_references(spec)} for spec in begun]
+    return any(before and before <= done for before in befores)
 
 
 def _is_to_be_resumed(workspace: Workspace, record: RunRecord) -> bool:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from runner.base.model import Model
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
-
-
-class Cleaned(Model):
-    released: tuple[str, ...]
-    """In words, each thing that was released."""
+from steps.values.cleaned import Cleaned
 
 
 class Cleanup(Step[Empty, Empty, Cleaned]):

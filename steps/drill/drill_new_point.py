@@ -21,6 +21,7 @@ from steps.points import stored
 from steps.qemu.system import QEMU_SYSTEM
 from steps.repository import layout, reader
 from steps.repository.section import locate
+from steps.values.cleaned import Cleaned
 from steps.values.drill import Drilled, DrillPolicy
 from steps.values.planned_drill import PlannedDrill
 from steps.values.published import Published
@@ -33,6 +34,8 @@ class DrillNewPointIn(JobModel):
     """The repository that it is in, an entry of `repositories`"""
     policy: DrillPolicy
     """When it is drilled, and how"""
+    cleaned: Cleaned
+    """What was released before: a run whose snapshot stays is not kept busy by a drill"""
 
 
 class NewPointDrilled(Model):
@@ -59,7 +62,7 @@ class DrillNewPoint(Step[DrillNewPointIn, Empty, NewPointDrilled]):
     tools = (QEMU_SYSTEM,)
     example = (
         'uses: drill-new-point, with: {point: "${{ publish }}", repository: main, policy: {every: 7d, '
-        'expect: [{serial: "login:"}]}}, needs: [cleanup], when: always'
+        'expect: [{serial: "login:"}]}, cleaned: "${{ cleanup }}"}, when: always'
     )
     errors = ("none: what keeps it from its work is a warning",)
 

@@ -101,6 +101,19 @@ def test_who_is_stopped_while_it_drills_has_made_a_backup(site: Estate) -> None:
     assert recorded(point) is None
 
 
+def test_a_run_whose_snapshot_stays_is_not_kept_busy_by_a_drill(site: Estate) -> None:
+    site.vcenter.fault("fail-task", method="RemoveSnapshot_Task")
+    job = site.job(drill=DRILL)
+    failed = site.run(job)
+    assert failed.exit_code == 1
+    assert not [event for event in failed.events if isinstance(event, NodeStarted) and event.node == "drill"]
+    resumed = site.run(job)
+    assert (resumed.exit_code, resumed.result.run) == (0, failed.result.run)
+    (point,) = resumed.points()
+    assert (drill := recorded(point)) is not None
+    assert drill.verdict == "passed"
+
+
 def test_after_a_kill_in_the_drill_the_next_run_is_a_backup(site: Estate) -> None:
     job = site.job(drill=DRILL)
     ran = site.run(job)
