@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.repository import layout, marker
 from tests.chain import Chain
@@ -92,3 +93,11 @@ def add(made: Chain, first: bytes, parent: int | None = None, **changes: Any) ->
 
 def login(text: str = "pgtest1 login: ") -> bytes:
     return sector("prints", text)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """A command: its exit code, its standard output, its standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    told = capsys.readouterr()
+    return int(ended.value.code or 0), told.out, told.err

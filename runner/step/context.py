@@ -119,11 +119,9 @@ class Context:
         self.scratch = scratch
         """A local 0700 directory of this node, removed when the run ends."""
         self.stop = stop
-        """Set when the work that this context is for is to end: the run's, or what cleaning up has time
-        for."""
+        """Set when the work that this context is for is to end, be it the run's or cleaning up."""
         self.unwind = unwind
-        """Releases the JOB nodes that are due; returns what was released. For the step that is the end of a
-        job."""
+        """Releases the JOB nodes that are due, for the step that ends a job; returns what was released."""
         self._log = log
         self.previous_failure = previous_failure
         """`details` of the error with which this node failed before in this run."""
@@ -145,8 +143,7 @@ class Context:
         self._limits = limits
         self._shares = shares
         self.advanced = threading.Event()
-        """Set by a step once a part of its work is durable: a later transient error is then not one in a
-        row."""
+        """Set by a step once a part of its work is durable: transient errors are counted from there."""
 
     def once(self, key: object, make: Callable[[], T]) -> T:
         """What `make` returns: called by the first node of the run that asks for `key`, the same for all

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from runner.base.units import MiB
-from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.repository import verification_records
 from tests.chain import Chain
-from tests.drills import add, needs_qemu, repository, site
+from tests.drills import add, needs_qemu, repository, run, site
 from tests.guests.boot_sectors import sector
 from tests.hub import tree
 
@@ -29,13 +28,6 @@ KEPT = {"drilled.json", "drilled.png", "drilled-serial.log"}
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return repository(tmp_path / "repository")
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(ended.value.code or 0), told.out, told.err
 
 
 def drilled(capsys: pytest.CaptureFixture[str], made: Chain, *words: object) -> tuple[int, dict[str, Any]]:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,7 +64,8 @@ def test_a_killed_drill_leaves_nothing_and_is_done_by_the_same_command(
     killed = subprocess.Popen(command("never"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert eventually(lambda: running(program, tmp_path), 60)
-        time.sleep(after)
+        with pytest.raises(subprocess.TimeoutExpired):
+            killed.wait(after)
     finally:
         killed.send_signal(signal.SIGKILL)
         killed.wait(10)

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from runner.app.options import Options, read_job
-from runner.cli import main
 from steps.commands import drill
 from tests.chain import Chain
-from tests.drills import add, needs_qemu, repository, site
+from tests.drills import add, needs_qemu, repository, run, site
 
 NONE: dict[str, Any] = dict.fromkeys(
     ("expect", "within", "host", "memory", "cpus", "overlay", "guest_address", "accelerator")
@@ -32,13 +31,6 @@ VCENTER = (
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return repository(tmp_path / "repository")
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(ended.value.code or 0), told.out, told.err
 
 
 def job(made: Chain, template: str, vars_: str) -> Path:

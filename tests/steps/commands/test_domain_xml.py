@@ -9,23 +9,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from runner.cli import main
 from steps.repository import layout
 from tests.chain import Chain
-from tests.drills import add, repository, site
+from tests.drills import add, repository, run, site
 
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return repository(tmp_path / "repository")
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(ended.value.code or 0), told.out, told.err
 
 
 def test_the_printed_restore_writes_the_disks_where_the_machine_expects_them(
