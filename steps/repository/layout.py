@@ -7,6 +7,10 @@ tracking-reset.json, beside the points
     <run id>.partial/                           until published
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/inventory.json  vm/<nvram>
+    20261123T170000Z-3f9a.marks/                what became known of it since: the point itself may be locked
+    locked.json                                 points that are locked, until when; written by the host's root
+<repository>/lock-timer.json                    what root's timer found when it looked last; written by it
+<repository>/log.jsonl                          who did what to which point
 """
 
 from __future__ import annotations
@@ -38,6 +42,16 @@ PARTIAL = ".partial"
 DROPPED = ".dropped"
 """Behind the name of a point that is being deleted."""
 QCOW2 = ".qcow2"
+MARKS = ".marks"
+"""Behind the name of a point: the directory of what became known of it after it was published."""
+LOCKED = "locked.json"
+"""In a VM's directory: which of its points cannot be changed, and until when."""
+LOCK_TIMER = "lock-timer.json"
+"""Beside the marker: what root's timer found when it looked last."""
+LOG = "log.jsonl"
+"""Beside the marker: who did what to which point."""
+BRAKE_RELEASED = "brake-released.json"
+"""In a VM's directory: up to which of its points somebody has looked at why it changed so much."""
 REBUILT = ".rebuilt"
 """Behind the name of an image that is being put on another one."""
 MOVING = "moving.json"
@@ -119,6 +133,17 @@ def may_be_of_run(point_name: str, run_id: str) -> bool:
 
 def image(disk_key: int) -> str:
     return f"disk-{disk_key}{QCOW2}"
+
+
+def marks(point: str) -> str:
+    """The directory of what became known of the point in the directory `point`."""
+    return f"{point}{MARKS}"
+
+
+def point_of_marks(name: str) -> str | None:
+    """The name of the point whose marks are in the directory of that name; None if it is none of `marks`."""
+    point = name.removesuffix(MARKS)
+    return point if point != name and is_point(point) else None
 
 
 def is_image(name: str) -> bool:

@@ -75,6 +75,31 @@ class LastFull(Recorded):
         return LastFull(at=self.at, points=self.points + 1)
 
 
+class Sampled(Recorded):
+    """Blocks of 1 MiB that were read at the source because they changed, as far as they were looked at."""
+
+    blocks: Amount
+    incompressible: Amount
+    """Those of them that look random: encrypted, or compressed already."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.incompressible > self.blocks:
+            raise ValueError("more blocks are said to be incompressible than were looked at")
+        return self
+
+
+class Origin(Recorded):
+    """Where a copy of a restore point was copied from."""
+
+    repository: str
+    """The uuid in its marker."""
+    at: UtcTime
+    """When it was, by the clock of the machine of the run that copied it."""
+    run: str
+    """That run's id."""
+
+
 class PointDisk(Recorded):
     """Sizes in bytes, times in seconds."""
 
@@ -106,6 +131,8 @@ class PointDisk(Recorded):
     """Bytes that changed block tracking named since the parent."""
     read: Amount = 0
     """Bytes that were read at the source; what it called a hole was not read."""
+    sampled: Sampled | None = None
+    """What the data looked like that was copied. None: made before that was noted."""
     image: FileName
     digests: FileName
     digest: str
@@ -168,6 +195,11 @@ class Manifest(Recorded):
     git_commit: str | None
     tools: dict[str, str]
     """Versions by name."""
+    saved: dict[FileName, str] = {}
+    """SHA-256 (hex) of each file in ``vm/``, by its name. Empty: made before that was noted."""
+    copied: Origin | None = None
+    """None: it is no copy. A copy says of images what was made here, and of all else what its original
+    says."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from runner.base.model import HOW, HostName, JobModel, Size
-from runner.base.units import human_bytes
+from runner.base.model import HOW, Duration, HostName, JobModel, Size
+from runner.base.units import GiB, human_bytes
 from runner.hosts.host import Host
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
@@ -23,6 +23,19 @@ class RepositoryLimits(JobModel):
 
     disks: Annotated[int, Field(ge=1)] | None = None
     """Disks that are written to this repository."""
+
+
+class BrakeLimits(JobModel):
+    """When a night counts as one in which something is wrong: retention then deletes nothing of that VM."""
+
+    times: Annotated[float, Field(gt=1)] = 10
+    """How many times what its last nights changed, by their median."""
+    least: Size = GiB
+    """Bytes: with less changed it is no such night."""
+    incompressible: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """The share of what changed on a disk that looks encrypted, where little of what changed before did."""
+    quiet: Annotated[int, Field(ge=1)] = 3
+    """Restore points in a row that are as others, after which it is released by itself."""
 
 
 class Repository(Section):
@@ -41,6 +54,13 @@ class Repository(Section):
     min_free: Annotated[Size | None, HOW] = None
     """Bytes that stay free: a VM is begun if what those that run are expected to write leaves that and its
     own share."""
+
+    lock: Annotated[Duration | None, HOW] = None
+    """How long after it was published a restore point cannot be changed or deleted, by anybody but root of
+    the host: a timer there holds to it, see `sendense lock-timer`."""
+    brake: Annotated[BrakeLimits | None, HOW] = BrakeLimits()
+    """When retention deletes nothing of a VM because it changes as if it were being encrypted; null:
+    never."""
 
     @property
     def limited(self) -> str:

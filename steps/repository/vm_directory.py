@@ -6,6 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from runner.base.model import Model
@@ -46,6 +47,9 @@ class VmDirectory:
     """Paths of `.partial` directories."""
     leftovers: bool = False
     """Of a prune that was killed."""
+    locked: dict[str, datetime] = field(default_factory=dict)
+    """Names of points that nobody but root of the host can change or delete, and until when: what they stand
+    on is among them, at least as long."""
     stored: dict[str, int] = field(default_factory=dict)
     """What files that hold something take on disk, by path, bytes."""
 

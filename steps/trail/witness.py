@@ -1,0 +1,56 @@
+"""The digest of a restore point that is kept outside of its repository.
+
+It is of what a manifest says and nothing changes as long as the point exists: what was read at the source
+(the digest of each disk's digests file, hence of every block), the VM's saved files, and who made it.
+Rebasing an image changes nothing of it, and a copy in another repository has the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from steps.repository.manifest import Manifest
+
+_OF_POINT = (
+    "point",
+    "sequence",
+    "run",
+    "created",
+    "published",
+    "stored",
+    "vm",
+    "quiesced",
+    "config",
+    "nvram",
+    "saved",
+    "job",
+    "job_digest",
+    "git_commit",
+)
+_OF_DISK = (
+    "key",
+    "label",
+    "controller",
+    "unit",
+    "capacity",
+    "backing_uuid",
+    "file",
+    "change_id",
+    "rolled_back",
+    "digests",
+    "digest",
+    "data",
+    "zero",
+)
+
+
+def digest(made: Manifest) -> str:
+    """SHA-256, 64 hex digits."""
+    said: dict[str, Any] = made.to_json_value()
+    disks = [{name: disk[name] for name in _OF_DISK} for disk in said["disks"]]
+    disks.sort(key=lambda disk: disk["key"])
+    content = {**{name: said[name] for name in _OF_POINT}, "disks": disks}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
