@@ -14,6 +14,7 @@ NEW_VM = (
     "VirtualMachine.Inventory.Create",
     "VirtualMachine.Inventory.Delete",
     "VirtualMachine.Config.AddNewDisk",
+    "VirtualMachine.Config.AddRemoveDevice",
     "VirtualMachine.Config.AdvancedConfig",
     "VirtualMachine.Config.Annotation",
     "VirtualMachine.Config.ChangeTracking",
@@ -31,7 +32,8 @@ WRITE_DISKS = "VirtualMachine.Provisioning.DiskRandomAccess"
 """There too, to write disks over VDDK."""
 
 IMPORT = "VApp.Import"
-"""On the resource pool, for an import lease (pyVmomi's type metadata of ImportVApp)."""
+"""On the resource pool and on the folder, for an import lease (pyVmomi's type metadata of ImportVApp and of
+its parameter `folder`)."""
 
 POWER_ON = "VirtualMachine.Interact.PowerOn"
 
@@ -52,7 +54,7 @@ def wanted(
     VM takes. Raises VSphereError."""
     vim = vmomi.vim
     datacenter = find.datacenter(client, folder.datacenter)
-    on_folder = (*NEW_VM, *((WRITE_DISKS,) if over_vddk else ()), *further)
+    on_folder = (*NEW_VM, WRITE_DISKS if over_vddk else IMPORT, *further)
     on_pool = ("Resource.AssignVMToPool", *(() if over_vddk else (IMPORT,)))
     on_store = ("Datastore.AllocateSpace", *FOLDER)
     return (
