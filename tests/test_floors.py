@@ -33,14 +33,14 @@ MAY_SEE: dict[str, str] = {
     "steps/guest": "runner/base runner/hosts runner/step",
     "steps/stream": "runner/base",
     "steps/lock": "",
-    "steps/trail": "repository",
+    "steps/trail": "runner/base runner/hosts runner/step repository",
     "steps/brake": "",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
     "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
-    "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
+    "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy trail values nbd",
     "steps/copies": "",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
@@ -52,7 +52,7 @@ MAY_SEE: dict[str, str] = {
     "steps/watch": "runner/base runner/hosts runner/step qemu values boot",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy values nbd vm readback points source incremental",
+    "vsphere repository qemu copy trail values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy stream values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
@@ -70,7 +70,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot watch coverage notices metrics lab "
+    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot watch coverage notices metrics lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""

@@ -22,6 +22,7 @@ from steps.points.figures import verified
 from steps.repository import layout, manifest, verification_records, vm_place
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
+from steps.trail import log
 from steps.values.published import Published, PublishedDisk
 from steps.values.verified import Verified
 
@@ -95,6 +96,8 @@ class Publish(Step[Unpublished, Empty, Published]):
                 host.rename(inputs.directory, path)
             except FileExistsError as error:
                 raise PointExistsError(path, host.name) from error
+        # As long as there are leftovers: a run that is killed before it logged this comes here again.
+        log.note(ctx, host, root, "publish", vm=directory, points=(posixpath.basename(path),))
         # Only now, since until the rename a crash must find that the disks are copied and verified.
         host.remove(*(posixpath.join(path, name) for name in point_files.leftovers(host, path, inputs)))
         # The rename is durable already (`Host.rename`); this is that the markers are gone.
@@ -109,7 +112,12 @@ class Publish(Step[Unpublished, Empty, Published]):
             return
         if (protection := verification_records.protection(host, out.path, datetime.now(UTC))) is not None:
             raise IsProtectedError(out.path, protection)
-        refuse_if_built_on(host, posixpath.dirname(out.path), out.point)
+        directory = posixpath.dirname(out.path)
+        refuse_if_built_on(host, directory, out.point)
+        why = f"run {ctx.run.id} is discarded"
+        log.note(
+            ctx, host, posixpath.dirname(directory), "unpublish", vm=directory, points=(out.point,), text=why
+        )
         host.rename(out.path, inputs.directory)
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)

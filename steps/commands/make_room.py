@@ -30,6 +30,7 @@ from steps.points.room import Expendable, Found
 from steps.repository.naming import Names
 from steps.repository.section import locate
 from steps.repository.vm_lock import hold
+from steps.trail import log
 
 MAKE_ROOM_SCHEMA_VERSION = 1
 
@@ -126,9 +127,10 @@ class _Work:
             context_outside_of_runs(asked.job, "make-room", stop, tell_warning, asked.options.hosts) as ctx,
             ctx.closing,
         ):
-            host, _ = locate(ctx, self.place.name)
+            host, root = locate(ctx, self.place.name)
             hold(ctx, host, directory, f"VM {label!r} in repository {self.place.name}")
-            for point, gone in room.delete(host, directory, points, self.size, datetime.now(UTC)):
+            noted, now = log.of(ctx, host, root), datetime.now(UTC)
+            for point, gone in room.delete(host, directory, points, self.size, now, noted):
                 if gone:
                     self.deleted.append(points[point])
                 else:

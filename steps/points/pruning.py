@@ -19,6 +19,8 @@ from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository import layout, reader, verification_records
 from steps.repository.retention import Move, Policy
 from steps.repository.vm_directory import VmDirectory
+from steps.trail import log
+from steps.trail.log import Log
 from steps.values.pruned import Dropped, Pruned
 
 
@@ -38,6 +40,7 @@ class Pruning:
         self._ctx = rebuilding.ctx
         self._host = rebuilding.host
         self._directory = rebuilding.directory
+        self._log = log.of(rebuilding.ctx, rebuilding.host, rebuilding.root)
         self._policy = policy
         self._planned = planned
         self._now = now
@@ -80,7 +83,7 @@ class Pruning:
         vm = reader.read(self._host, self._directory)
         if not vm.leftovers or vm.unread:
             return
-        finish_drops(self._host, self._directory)
+        finish_drops(self._host, self._directory, self._log)
         for name in self._host.listdir(self._directory):
             if layout.is_point(name):
                 self._rebuilding.finish(name)
@@ -122,9 +125,10 @@ class Pruning:
         newest = drops[-1]
         self._ctx.progress(label, "delete", done, done + len(drops), noun="point")
         self._ctx.hold()
-        drop(self._host, self._directory, newest)
+        why = due.plan.why(newest)
+        drop(self._host, self._directory, newest, self._log, why)
         freed = vm.stored_in(posixpath.join(self._directory, newest))
-        gone.add(Dropped(point=newest, freed=freed, why=due.plan.why(newest)))
+        gone.add(Dropped(point=newest, freed=freed, why=why))
 
 
 class _Gone:
@@ -146,15 +150,17 @@ class _Gone:
         self.points[point.point] = point
 
 
-def finish_drops(host: Host, directory: str) -> None:
+def finish_drops(host: Host, directory: str, log: Log) -> None:
     """Of points that a killed command took from the list. The VM's lock is held. Raises HasChildrenError."""
     for name in host.listdir(directory):
         if layout.is_dropped(name):
-            refuse_if_built_on(host, directory, name.removesuffix(layout.DROPPED))
+            point = name.removesuffix(layout.DROPPED)
+            refuse_if_built_on(host, directory, point)
+            log.note("prune", vm=directory, points=(point,), text="what a killed command had begun")
             host.remove(posixpath.join(directory, name), recursive=True)
 
 
-def drop(host: Host, directory: str, point: str) -> None:
+def drop(host: Host, directory: str, point: str, log: Log, why: str) -> None:
     """From the list in one step, and then from the disk."""
     path = posixpath.join(directory, point)
     if verification_records.protection(host, path, datetime.now(UTC)) is not None:
@@ -163,6 +169,8 @@ def drop(host: Host, directory: str, point: str) -> None:
     # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
     # leaves is known by its name.
     host.rename(path, path + layout.DROPPED)
+    # Before all of it is gone: the command that finishes what a kill left logs it too.
+    log.note("prune", vm=directory, points=(point,), text=why)
     host.remove(path + layout.DROPPED, recursive=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.base.model import Model
-from runner.base.units import counted
+from runner.base.units import counted, human_bytes
 from runner.hosts.host import Host
 from steps.points import retention_plan
 from steps.points.pruning import drop, finish_drops
@@ -18,6 +18,7 @@ from steps.repository.history import Entry
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.repository.vm_directory import VmDirectory
+from steps.trail.log import Log
 
 NEWEST = Policy(keep_last=1)
 """What stays whatever room is wanted."""
@@ -91,12 +92,12 @@ def enough(points: Iterable[Expendable], wanted: int) -> tuple[Expendable, ...]:
 
 
 def delete(
-    host: Host, directory: str, points: Iterable[str], size: int, now: datetime
+    host: Host, directory: str, points: Iterable[str], size: int, now: datetime, log: Log
 ) -> Iterator[tuple[str, bool]]:
     """Of one VM, whose lock is held: each of `points`, in order, until `size` bytes are free, and whether it
     is gone; one that something stands on meanwhile, or that must stay, is not. What an earlier command was
     killed at is finished first. Raises HasChildrenError, ProtectedMeanwhileError, HostError."""
-    finish_drops(host, directory)
+    finish_drops(host, directory, log)
     vm = reader.read(host, directory)
     try:
         may_go = {entry.point for entry in _may_go(host, vm, now)}
@@ -106,7 +107,7 @@ def delete(
         if host.free_bytes(directory) >= size:
             return
         if point in may_go:
-            drop(host, directory, point)
+            drop(host, directory, point, log, f"to have {human_bytes(size)} free")
         yield point, point in may_go
 
 

@@ -27,6 +27,7 @@ from steps.vsphere.names import DatastoreFile
 from tests import points
 from tests.hub import INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 from tests.records import rewrite
+from tests.trails import acts
 from tests.vcenter import Starts, vcenters
 
 pytestmark = pytest.mark.slow
@@ -292,6 +293,7 @@ def test_a_crash_in_the_middle_is_carried_on(
         made = STEP.check(hub.context(), given, None) or publish(hub, given)
         assert STEP.check(hub.context(), given, None) == made
         assert len(tree(Path(made.path))) == 9
+        assert ("publish", POINT) in acts(hub.root)
         shutil.rmtree(hub.root)
         saved.rename(hub.root)
         if not died:
@@ -328,8 +330,9 @@ def test_undo_takes_the_point_from_the_list(hub: Hub, given: Unpublished) -> Non
     STEP.undo(hub.context(), given, made)
     STEP.undo(hub.context(), given, made)
     assert {path for path in before if not path.endswith(".json")} == {
-        path for path in tree(Path(hub.root)) if not path.endswith(".json")
+        path for path in tree(Path(hub.root)) if not path.endswith((".json", ".jsonl"))
     }
+    assert acts(hub.root) == [("publish", POINT), ("unpublish", POINT)]
     assert not list(Path(hub.root).rglob("manifest.json"))
 
 
