@@ -20,9 +20,9 @@ from runner.base.waiting import NEVER
 from runner.cli.options import job_options, json_option, options_from, typed
 from runner.events.events import Event, Warned
 from runner.hosts.connect import OpenHosts
-from runner.hosts.host import Host
 from runner.job.model import Job
 from runner.step.context import Context
+from steps.points.places import Place
 from steps.repository.section import Repository
 
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
@@ -31,16 +31,6 @@ site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=
 repository_option = click.option(
     "--repository", metavar="NAME", help="Which of the job's repositories.  [default: all]"
 )
-
-
-@dataclass(frozen=True)
-class Place:
-    """One of a job's repositories."""
-
-    name: str
-    """As the job calls it."""
-    host: Host
-    path: str
 
 
 @dataclass(frozen=True)

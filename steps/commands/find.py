@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
 from runner.base.errors import UsageError
 from runner.job.model import Job
 from steps.commands import scope
-from steps.commands.asked import Place
+from steps.points.places import Chosen, Place, find, find_first
 from steps.repository import lookup
 from steps.repository.naming import Names
 
@@ -37,31 +37,37 @@ def one(places: Sequence[Place]) -> Place:
 
 def find_point(site: Job, places: Sequence[Place], name: str) -> tuple[Place, str]:
     """The repository that has the point, and the absolute path of the point's directory there; ``latest`` is
-    that of the VM that the job `site` is about. Where the newest was asked for and another one is meant, that
-    is said. Raises NoSuchPointError, AmbiguousPointError, AmbiguousVmError, SeveralVmsError, NoScopeError,
-    NotARepositoryError."""
-    found = [
-        (place, one)
-        for place in places
-        for one in lookup.candidates(place.host, place.path, _of_whom(site, place, name))
-    ]
-    if not found:
-        where = " and ".join(f"{place.path} on {place.host.name}" for place in places)
-        raise lookup.NoSuchPointError(name, where)
-    having = list(dict.fromkeys(place.name for place, _ in found))
-    if len(having) > 1:
-        raise UsageError(f"the repositories {' and '.join(having)} have {name!r}: add --repository NAME")
-    place, one = found[0]
-    if len(found) > 1:
-        raise lookup.ambiguous(place.host, name, [one.path for _, one in found])
-    if one.note is not None:
-        print(f"! {one.note}", file=sys.stderr)
-    return place, one.path
+    that of the VM that the job `site` is about. Of several the first where nothing speaks against the point.
+    Where the newest was asked for and another one is meant, or another repository than the first is taken,
+    that is said. Raises what `places.find` does, and NoScopeError."""
+    return _told(site, places, name, find)
 
 
-def _of_whom(site: Job, place: Place, name: str) -> str:
-    """``latest``, of the VM of the job, where the job is that of one."""
-    if name != lookup.LATEST or not scope.named(site).names:
-        return name
-    vms = scope.chosen(site, Names.read(place.host, place.path), (), all_vms=False)
-    return f"{vms[0].uuid}/{name}" if len(vms) == 1 else name
+def find_first_point(site: Job, places: Sequence[Place], name: str) -> tuple[Place, str]:
+    """As `find_point`, of the first repository that has it, in which something is to be done to it."""
+    return _told(site, places, name, find_first)
+
+
+def _told(site: Job, places: Sequence[Place], name: str, look: Callable[..., Chosen]) -> tuple[Place, str]:
+    nowhere: list[scope.NoScopeError] = []
+
+    def of_whom(place: Place) -> str | None:
+        """``latest``, of the VM of the job, where the job is that of one."""
+        if name != lookup.LATEST or not scope.named(site).names:
+            return name
+        try:
+            vms = scope.chosen(site, Names.read(place.host, place.path), (), all_vms=False)
+        except scope.NoScopeError as error:
+            nowhere.append(error)
+            return None
+        return f"{vms[0].uuid}/{name}" if len(vms) == 1 else name
+
+    try:
+        chosen = look(places, name, of_whom)
+    except lookup.NoSuchPointError:
+        if nowhere:
+            raise nowhere[0] from None
+        raise
+    for note in chosen.notes:
+        print(f"! {note}", file=sys.stderr)
+    return chosen.place, chosen.path

@@ -21,11 +21,12 @@ from runner.base.units import counted, human_bytes, parse_size
 from runner.cli.options import print_json
 from runner.cli.signals import StopRequest, stop_on_signals
 from runner.console.tables import print_table
-from steps.commands.asked import Asked, Place, tell_warning
+from steps.commands.asked import Asked, tell_warning
 from steps.commands.consent import agree
 from steps.commands.find import one
 from steps.commands.scope import chosen
 from steps.points import room
+from steps.points.places import Place
 from steps.points.room import Expendable, Found
 from steps.repository.naming import Names
 from steps.repository.section import locate

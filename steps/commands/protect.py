@@ -11,7 +11,7 @@ from runner.base.errors import UsageError
 from runner.cli.options import print_json
 from runner.cli.work import Work
 from steps.commands.asked import Asked, on_repositories, site_argument
-from steps.commands.find import find_point
+from steps.commands.find import find_first_point
 from steps.repository import verification_records
 from steps.repository.verification_records import Protection
 
@@ -59,7 +59,7 @@ def protect(
     if until is not None and until <= now:
         raise UsageError(f"--until {until:%Y-%m-%d} is in the past")
     with asked.places() as places:
-        place, path = find_point(asked.job, places, point)
+        place, path = find_first_point(asked.job, places, point)
         if until is None or reason is None:
             verification_records.unprotect(place.host, path)
             click.echo(f"{path} is no longer protected", err=asked.as_json)

@@ -16,7 +16,7 @@ from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.console.tables import print_table
 from steps.commands import command_jobs
-from steps.commands.asked import Asked, Place, on_repositories, site_argument
+from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.consent import agree
 from steps.commands.find import all_vms_option, one
 from steps.commands.make_room import Bytes
@@ -24,6 +24,7 @@ from steps.commands.make_room import make_room as make_room_by_deleting
 from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
 from steps.points import retention_plan, sharing
+from steps.points.places import Place
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository.naming import Names
 from steps.repository.retention import Policy

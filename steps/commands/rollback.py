@@ -24,11 +24,12 @@ from runner.cli.work import Work
 from runner.console import plan_view
 from runner.step.step import Empty
 from steps.commands import command_jobs, consent, present_state
-from steps.commands.asked import Asked, Place, on_repositories, site_argument, tell_warning
-from steps.commands.find import disk_option, find_point, point_argument
+from steps.commands.asked import Asked, on_repositories, site_argument, tell_warning
+from steps.commands.find import disk_option, find_first_point, point_argument
 from steps.commands.present_state import Attempt, Attempts, Keeper
 from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.points import stored
+from steps.points.places import Place
 from steps.repository import reader, standing, verification_records
 from steps.repository.vm_directory import VmDirectory
 from steps.rollback import untracked
@@ -174,7 +175,7 @@ def _begin(asked: Asked, file: Path, told: Told, attempts: Attempts) -> None:
 def _meant(asked: Asked, point: str, disks: tuple[int, ...]) -> Meant:
     """Raises UsageError, SuspectPointError, NoSuchDiskError, ChainError."""
     with asked.places() as places:
-        place, path = find_point(asked.job, places, point)
+        place, path = find_first_point(asked.job, places, point)
         stored.refuse_unknown_disks(place.host, path, disks)
         standing.read(place.host, path, disks).refuse("no VM is rolled back to it")
         return Meant(

@@ -14,12 +14,13 @@ from runner.cli.work import Work
 from runner.events.summary import RunSummary
 from runner.job.model import Job
 from steps.commands import command_jobs
-from steps.commands.asked import Asked, Place, on_repositories, site_argument
-from steps.commands.find import all_vms_option, find_point, one
+from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.commands.find import all_vms_option, find_first_point, one
 from steps.commands.scope import chosen
 from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.maintain.check_source import CheckSource
 from steps.maintain.verify_point import VerifyPoint
+from steps.points.places import Place
 from steps.repository import layout
 from steps.repository.listing import UnreadableError
 from steps.repository.naming import Names
@@ -74,7 +75,7 @@ def verify(
             place = one(places)
             found = [(place, path) for path in _every(job, place, points, all_vms=all_vms)]
         else:
-            found = [find_point(job, places, point) for point in points]
+            found = [find_first_point(job, places, point) for point in points]
         uuids = {uuid_of(place, path) for place, path in found} if against_source else set()
     names = {place.name for place, _ in found}
     if len(names) > 1:

@@ -25,6 +25,8 @@ class Found:
     """Absolute, of the point's directory."""
     note: str | None = None
     """Where the newest point was asked for and another one is meant: which, and why."""
+    newest: bool = False
+    """Whether the newest point was asked for."""
 
 
 class NoSuchPointError(UsageError):
@@ -122,7 +124,7 @@ def _latest(host: Host, root: str, listed: Listing, vm: str) -> list[Found]:
             raise SeveralVmsError(root, len(directories))
         raise AmbiguousVmError(vm, Names.read(host, root).all(vm), root)
     found = [standing.latest(reader.read(host, posixpath.join(root, directory))) for directory in directories]
-    return [Found(*one) for one in found if one is not None]
+    return [Found(*one, newest=True) for one in found if one is not None]
 
 
 def _exact(root: str, name: str) -> str | None:

@@ -54,7 +54,11 @@ def read(host: Host, path: str, keys: Collection[int] = ()) -> Standing:
     against it cannot be read, that speaks against it. Raises NotARepositoryError, UnreadableError,
     CommandError, HostError."""
     directory, point = posixpath.split(path)
-    vm = reader.read(host, directory)
+    return of(reader.read(host, directory), point, keys)
+
+
+def of(vm: VmDirectory, point: str, keys: Collection[int] = ()) -> Standing:
+    """Of its point of that name."""
     chains, good = vm.chains, vm.chains.newest_good
     entry = chains.by_name.get(point)
     doubts = (
