@@ -40,15 +40,22 @@ def find_point(site: Job, places: Sequence[Place], name: str) -> tuple[Place, st
     that of the VM that the job `site` is about. Of several the first where nothing speaks against the point.
     Where the newest was asked for and another one is meant, or another repository than the first is taken,
     that is said. Raises what `places.find` does, and NoScopeError."""
+    chosen = choose_point(site, places, name)
+    return chosen.place, chosen.path
+
+
+def choose_point(site: Job, places: Sequence[Place], name: str) -> Chosen:
+    """As `find_point`, with the other repositories that have it."""
     return _told(site, places, name, find)
 
 
 def find_first_point(site: Job, places: Sequence[Place], name: str) -> tuple[Place, str]:
     """As `find_point`, of the first repository that has it, in which something is to be done to it."""
-    return _told(site, places, name, find_first)
+    chosen = _told(site, places, name, find_first)
+    return chosen.place, chosen.path
 
 
-def _told(site: Job, places: Sequence[Place], name: str, look: Callable[..., Chosen]) -> tuple[Place, str]:
+def _told(site: Job, places: Sequence[Place], name: str, look: Callable[..., Chosen]) -> Chosen:
     nowhere: list[scope.NoScopeError] = []
 
     def of_whom(place: Place) -> str | None:
@@ -70,4 +77,4 @@ def _told(site: Job, places: Sequence[Place], name: str, look: Callable[..., Cho
         raise
     for note in chosen.notes:
         print(f"! {note}", file=sys.stderr)
-    return chosen.place, chosen.path
+    return chosen

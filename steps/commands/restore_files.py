@@ -66,10 +66,9 @@ def restore(wanted: Wanted, place: str, files: Files) -> None:
         "overwrite": files.overwrite,
     }
     file = restore_job.job_of(wanted, "restore", found, values, ("overwrite",), {})
-    own = asked.of_run(fresh=wanted.fresh)
     if wanted.dry_run:
         _show_plan(wanted, file)
-    result, summary = command_jobs.run_made(file, own)
+    found, result, summary = restore_job.run(wanted, "restore", found, file, values)
     if asked.as_json:
         told = command_jobs.document(RESTORE_SCHEMA_VERSION, result, summary)
         print_json({**told, **_document(found, host, summary)})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
 from pydantic import JsonValue
 
+from runner.app.runs import Result
+from runner.base.errors import DifferenceError
+from runner.events.summary import RunSummary
 from steps.commands import command_jobs, consent
 from steps.commands.asked import Asked
-from steps.commands.find import find_point
+from steps.commands.find import choose_point
 from steps.points import stored
 from steps.repository import layout, standing
 from steps.repository.lookup import LATEST
@@ -43,6 +47,8 @@ class Found:
     known: Standing
     values: Mapping[str, JsonValue]
     """Variables of either template."""
+    others: tuple[tuple[str, str], ...] = ()
+    """See `places.Chosen`."""
 
     @property
     def document(self) -> dict[str, JsonValue]:
@@ -56,10 +62,12 @@ class Found:
 
 
 def find(wanted: Wanted, question: str = "Restore it anyway?") -> Found:
-    """Asks the `question` of a point that is not trusted. Raises what `find_point` and `consent.agree` do."""
+    """Asks the `question` of a point that is not trusted. Raises what `choose_point` and `consent.agree`
+    do."""
     asked = wanted.asked
     with asked.places() as places:
-        place, path = find_point(asked.job, places, wanted.point)
+        chosen = choose_point(asked.job, places, wanted.point)
+        place, path = chosen.place, chosen.path
         stored.refuse_unknown_disks(place.host, path, wanted.disks)
         known = standing.read(place.host, path, wanted.disks)
     suspect = not wanted.dry_run and consent.accept_suspect(known, question, given=wanted.accept_suspect)
@@ -69,7 +77,30 @@ def find(wanted: Wanted, question: str = "Restore it anyway?") -> Found:
         "disks": list(wanted.disks),
         "accept_suspect": suspect or wanted.accept_suspect,
     }
-    return Found(place.name, path, known, values)
+    return Found(place.name, path, known, values, chosen.others)
+
+
+def run(
+    wanted: Wanted, template: str, found: Found, file: Path, values: Mapping[str, JsonValue]
+) -> tuple[Found, Result, RunSummary]:
+    """The job at `file`, which `job_of` made. Where what it restores is not what was read at the source, and
+    another repository has the point, it starts over from that one."""
+    result, summary = command_jobs.run_made(file, wanted.asked.of_run(fresh=wanted.fresh))
+    for repository, path in found.others:
+        if summary.outcome != "failed" or result.exit_code != DifferenceError.exit_code:
+            break
+        point = f"{layout.slug_of(posixpath.dirname(path))}/{posixpath.basename(path)}"
+        click.echo(
+            f"! {found.repository} does not have {point} as it was read at the source: it is restored from "
+            f"{repository}; `sendense verify {wanted.asked.site} {point} --repository {found.repository}` "
+            "tells what is damaged",
+            err=True,
+        )
+        told = {**found.values, "repository": repository, "point": path}
+        found = replace(found, repository=repository, path=path, values=told)
+        command_jobs.write(wanted.asked, file, template, {**found.values, **values})
+        result, summary = command_jobs.run_made(file, wanted.asked.of_run(fresh=True))
+    return found, result, summary
 
 
 def job_of(

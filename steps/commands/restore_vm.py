@@ -173,7 +173,7 @@ def restore(wanted: Wanted, vcenter: str, new: NewVm) -> None:
         _show(wanted, file, why)
     if why:
         click.echo(f"note: {why}", err=True)
-    result, summary = command_jobs.run_made(file, asked.of_run(fresh=wanted.fresh))
+    found, result, summary = restore_job.run(wanted, "restore-vm", found, file, values)
     if asked.as_json:
         told = command_jobs.document(RESTORE_SCHEMA_VERSION, result, summary)
         print_json({**told, **_document(found, vcenter, summary)})

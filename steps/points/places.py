@@ -33,6 +33,8 @@ class Chosen:
     """Absolute, of the point's directory there."""
     notes: tuple[str, ...] = ()
     """Why it is another one than was to be expected, in sentences without a full stop."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Further repositories that have the point, by name, and its path there: nothing is known against it."""
 
 
 class SeveralPointsError(UsageError):
@@ -117,7 +119,13 @@ def find(places: Sequence[Place], name: str, of_whom: Callable[[Place], str | No
     notes += [f"{chosen.point} in {one} is not trusted: {'; '.join(why)}" for one, why in passed_over.items()]
     notes += [one.why_not_it for one in held if one.found.newest and one.rank() < meant.rank()]
     told = (f"{note}; {using}" for note in notes if note)
-    return Chosen(chosen.place, chosen.found.path, (*told, *filter(None, (meant.found.note,))))
+    others = [one for one in where[where.index(chosen) + 1 :] if not standing.of(one.vm, one.point).doubts]
+    return Chosen(
+        chosen.place,
+        chosen.found.path,
+        (*told, *filter(None, (meant.found.note,))),
+        tuple((one.place.name, one.found.path) for one in others),
+    )
 
 
 def find_first(

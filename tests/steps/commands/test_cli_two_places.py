@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.units import MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.repository import layout, marker, verification_records
 from steps.repository.manifest import Origin, dump, parse
-from tests.chain import Chain
+from tests.chain import Chain, qemu
 from tests.hub import Hub, hub_on
 
 pytestmark = pytest.mark.slow
@@ -126,6 +127,16 @@ def test_a_point_that_is_damaged_in_one_repository_is_taken_from_the_other(
     said = capsys.readouterr().err
     assert why in said
     assert f"using {chain.points[1]} in offsite" in said
+
+
+def test_rot_that_nobody_knows_of_is_found_by_the_restore_which_starts_over_from_the_other(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -P 9 {MiB} 512", str(chain.image(1)))
+    assert restored(site, chain, 1)
+    said = capsys.readouterr().err
+    assert f"main does not have pgtest1/{chain.points[1]} as it was read at the source: it is restored from off" in said
+    assert not list(site.with_name("restored").glob("*.partial"))
 
 
 def test_the_newest_is_that_of_the_repository_that_has_it(site: Path, chain: Chain, offsite: Path) -> None:
