@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
 import click
 
-from runner.base.errors import UsageError
+from runner.base.errors import Interrupted, SendenseError, UsageError
 from runner.base.units import DAY, HOUR, counted, human_bytes
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
+from steps.points.places import Place
 from steps.repository import catalogue
 from steps.repository.catalogue import Catalogue, Point
 from steps.repository.verification_records import Comparison, Drill, Verification
@@ -43,20 +44,57 @@ def points(
     incremental is listed below its parent.
     """
     with asked.places() as places:
-        catalogues = {place.name: catalogue.read(place.host, place.path, vms) for place in places}
+        catalogues, unread = _read(places, vms)
     if vms and not any(listed.points for listed in catalogues.values()):
         raise UsageError(
             f"there are no points of {' or '.join(vms)}; `sendense points {asked.site}` lists all"
         )
     if asked.as_json:
         found = [{"name": name, **listed.to_json_value()} for name, listed in catalogues.items()]
-        print_json({"schema_version": POINTS_SCHEMA_VERSION, "repositories": found})
-        return
-    for name, listed in catalogues.items():
-        _show(name, listed)
+        print_json({"schema_version": POINTS_SCHEMA_VERSION, "repositories": found, "unread": unread})
+    else:
+        for name, listed in catalogues.items():
+            _show(name, listed, _Elsewhere(name, catalogues))
+        for name, why in unread.items():
+            print(f"! repository {name} cannot be read: {why}", file=sys.stderr)
+    raise click.exceptions.Exit(1 if unread else 0)
 
 
-def _show(name: str, listed: Catalogue) -> None:
+def _read(places: Sequence[Place], vms: Sequence[str]) -> tuple[dict[str, Catalogue], dict[str, str]]:
+    """By name of the repository; and why others could not be read. Raises that where none could."""
+    found: dict[str, Catalogue] = {}
+    unread: dict[str, str] = {}
+    for place in places:
+        try:
+            found[place.name] = catalogue.read(place.host, place.path, vms)
+        except (Interrupted, UsageError):
+            raise
+        except SendenseError as error:
+            if len(places) == 1:
+                raise
+            unread[place.name] = error.message
+    return found, unread
+
+
+class _Elsewhere:
+    """What the list of one repository says of the others that have the same points."""
+
+    def __init__(self, name: str, catalogues: Mapping[str, Catalogue]) -> None:
+        self._names = {listed.uuid: called for called, listed in catalogues.items()}
+        self._having: dict[tuple[str, str], list[str]] = {}
+        for called, listed in catalogues.items():
+            for point in listed.points if called != name else ():
+                self._having.setdefault((point.instance_uuid, point.point), []).append(called)
+
+    def remark(self, point: Point) -> str:
+        """Empty for one that is nowhere else."""
+        if (origin := point.copied) is not None:
+            return f"copied from {self._names.get(origin.repository, f'repository {origin.repository}')}"
+        having = self._having.get((point.instance_uuid, point.point), ())
+        return f"also in {' and '.join(having)}" if having else ""
+
+
+def _show(name: str, listed: Catalogue, elsewhere: _Elsewhere) -> None:
     where = f"{name}: {listed.repository} on {listed.host}"
     if not listed.points:
         click.echo(f"{where} has no restore points yet")
@@ -66,7 +104,7 @@ def _show(name: str, listed: Catalogue) -> None:
         click.echo(f"{where}: {counted(count, 'VM')}, {counted(len(listed.points), 'point')}, {stored}")
     now = datetime.now(UTC)
     for (_, label), group in groupby(listed.points, key=lambda point: (point.instance_uuid, point.label)):
-        rows = [_row(point, stem, now) for point, stem in trees(tuple(group))]
+        rows = [_row(point, stem, now, elsewhere.remark(point)) for point, stem in trees(tuple(group))]
         print_table(label, COLUMNS, rows, stream=sys.stdout)
     if any(_is_cut(point) for point in listed.points):
         print("why a drill did not pass, in full: --json, or drilled.json of the point", file=sys.stderr)
@@ -107,7 +145,7 @@ def trees(points: Sequence[Point]) -> Iterator[tuple[Point, str]]:
             pending.append((child, f"{stem}│ ", False))
 
 
-def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
+def _row(point: Point, stem: str, now: datetime, elsewhere: str) -> tuple[str, ...]:
     return (
         f"{stem}{point.point}",
         _kind(point),
@@ -115,7 +153,7 @@ def _row(point: Point, stem: str, now: datetime) -> tuple[str, ...]:
         "" if point.changed is None else human_bytes(point.changed),
         _age(now, point.moment),
         _verified(point, now),
-        "; ".join(_remarks(point)),
+        "; ".join((*_remarks(point), *filter(None, (elsewhere,)))),
     )
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 from runner.base.model import Model
 from runner.base.units import MiB
 from runner.hosts.host import Host
-from steps.repository import reader
+from steps.repository import marker, reader
 from steps.repository.history import Entry
-from steps.repository.manifest import Level, PointDisk, ReadBy
+from steps.repository.manifest import Level, Origin, PointDisk, ReadBy
 from steps.repository.naming import Names
 from steps.repository.reader import Skipped
 from steps.repository.verification_records import (
@@ -98,11 +98,15 @@ class Point:
     last_good: bool
     """The newest good one of its VM."""
     quiesced: str
+    copied: Origin | None
+    """Of a copy, what it was copied from."""
     notes: tuple[str, ...]
 
 
 class Catalogue(Model):
     repository: str
+    uuid: str
+    """In the repository's marker."""
     host: str
     points: tuple[Point, ...]
     """By what the VMs are called, then oldest first."""
@@ -122,6 +126,7 @@ def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
     ordered = sorted(wanted, key=lambda vm: (vm.vm_name, vm.path))
     return Catalogue(
         repository=root,
+        uuid=marker.require(host, root).uuid,
         host=host.name,
         points=tuple(point for vm in ordered for point in _points(vm, names.label(vm))),
         skipped=tuple(found.skipped),
@@ -181,5 +186,6 @@ def _point(vm: VmDirectory, entry: Entry, label: str, *, last_good: bool) -> Poi
         good=chains.good(entry),
         last_good=last_good,
         quiesced=manifest.quiesced,
+        copied=manifest.copied,
         notes=tuple(dict.fromkeys((*manifest.notes, *manifest.clocks))),
     )

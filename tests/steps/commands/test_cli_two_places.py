@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -169,6 +170,29 @@ def test_what_is_done_to_a_point_is_done_in_the_first_repository(site: Path, cha
     assert sendense("protect", site, chain.points[1], "--until", "2100-01-01", "--reason", "audit") == 0
     assert verification_records.read(HOST, str(chain.path(1))).protected is not None
     assert verification_records.read(HOST, str(offsite / chain.directory.name / chain.points[1])).protected is None
+
+
+def test_a_list_says_which_points_are_elsewhere_too_and_what_a_copy_is_of(
+    site: Path, chain: Chain, offsite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(offsite / chain.directory.name / chain.points[1])
+    assert sendense("points", site) == 0
+    original, newer, copy = (
+        line for line in capsys.readouterr().out.splitlines() if "pgtest1" not in line and "T0" in line
+    )
+    assert original.rstrip(" │").endswith("also in offsite")
+    assert "offsite" not in newer
+    assert copy.rstrip(" │").endswith("copied from main")
+
+
+def test_one_repository_is_listed_though_another_cannot_be_read(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unmounted(chain)
+    assert sendense("points", site, "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["name"], len(one["points"])) for one in told["repositories"]] == [("offsite", 2)]
+    assert "is not a repository" in told["unread"]["main"]
 
 
 def test_verifying_a_point_verifies_the_one_that_is_damaged(site: Path, chain: Chain) -> None:

@@ -29,8 +29,9 @@ def later(hub: Hub, run: str, days: int, **changes: object) -> Published:
 
 
 def test_an_empty_repository_has_no_points(hub: Hub) -> None:
+    uuid = marker.require(hub.host, hub.root).uuid
     assert listed(hub) == catalogue.Catalogue(
-        repository=hub.root, host="hub", points=(), skipped=(), unread=(), unfinished=()
+        repository=hub.root, uuid=uuid, host="hub", points=(), skipped=(), unread=(), unfinished=()
     )
 
 
