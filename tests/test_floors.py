@@ -64,7 +64,7 @@ MAY_SEE: dict[str, str] = {
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points "
     "new_vm certify",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
-    "repository",
+    "repository values",
     "steps/notices": "runner/base runner/hosts runner/app coverage",
     "steps/metrics": "runner/base runner/hosts runner/events runner/step runner/job runner/app coverage",
     "steps/lab/simulator": "runner/base",

@@ -14,12 +14,15 @@ from steps.repository.verification_records import Verdict
 UNCOVERED = 6
 """The exit code where a VM is unprotected, or its newest good point too old."""
 
-State = Literal["uncovered", "no-point", "too-old", "unworkable", "unknown", "good", "excused", "template"]
+State = Literal[
+    "uncovered", "no-point", "too-old", "no-copy", "unworkable", "unknown", "good", "excused", "template"
+]
 """Of a VM; the worst first.
 
 uncovered   in no job, and not excused
 no-point    in a job, and without a good restore point
 too-old     its newest good restore point is older than its `rpo`
+no-copy     it has one that is young enough, and no copy of one that its job's `copies` ask for
 unworkable  no job can take it: it is inaccessible, or cannot be snapshotted
 unknown     what there is of it could not be read
 good        its newest good point is young enough; without `rpo:`, there is one
@@ -27,13 +30,14 @@ excused     in no job, as `unprotected:` says why
 template    is none that runs
 """
 
-ALARMING: tuple[State, ...] = ("uncovered", "no-point", "too-old", "unworkable", "unknown")
+ALARMING: tuple[State, ...] = ("uncovered", "no-point", "too-old", "no-copy", "unworkable", "unknown")
 ORDER: tuple[State, ...] = (*ALARMING, "good", "excused", "template")
 
 WORDS: dict[State, str] = {
     "uncovered": "in no job",
     "no-point": "no good point",
     "too-old": "too old",
+    "no-copy": "copy overdue",
     "unworkable": "cannot be backed up",
     "unknown": "unknown",
     "good": "covered",
@@ -79,6 +83,10 @@ class VmCoverage(Model):
     point: str | None
     repository: str | None
     """Which has that point."""
+    copied: datetime | None
+    """The moment of the newest good point of which there is a copy in another repository."""
+    copied_to: str | None
+    """The repository that has it."""
     verified: datetime | None
     """When blocks of a point of it were last read at rest, and matched."""
     drilled: VmDrilled | None

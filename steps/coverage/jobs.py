@@ -13,11 +13,14 @@ from runner.job.graph import StepGraph
 from runner.job.model import Job, StepSpec
 from runner.job.nodes import Nodes
 from runner.step.registry import Registry
+from steps.values.copy_rule import CopyRule
 
 VCENTERS, REPOSITORIES = "vcenters", "repositories"
 """Sections of a job file."""
 _DISCOVER, _RESERVE = "discover", "reserve"
 """The steps that are told which VM, and where its restore points are kept."""
+_COPY = "copy-new-point"
+"""The step that is told where copies of them are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class BackupJob:
     named: tuple[Named, ...] = ()
     repositories: tuple[str, ...] = ()
     """The job's names of those that it writes into."""
+    copies: tuple[CopyRule, ...] = ()
+    """Where its points are copied to."""
     unclear: bool = False
     """Its file does not say which VM: that hangs on what a run finds out."""
 
@@ -71,7 +76,14 @@ def backup_job(job: Job, registry: Registry) -> BackupJob | None:
             case _:
                 unclear = True
     known = tuple(str(name) for name in dict.fromkeys(repositories))
-    return BackupJob(job, tuple(dict.fromkeys(named)), known or _all(job), unclear)
+    return BackupJob(job, tuple(dict.fromkeys(named)), known or _all(job), _copies(job, nodes), unclear)
+
+
+def _copies(job: Job, nodes: Nodes) -> tuple[CopyRule, ...]:
+    told = (one.get("rules") for one in _told(job, nodes, _COPY))
+    return tuple(
+        CopyRule.from_json_value(rule) for rules in told if isinstance(rules, list) for rule in rules
+    )
 
 
 def _all(job: Job) -> tuple[str, ...]:

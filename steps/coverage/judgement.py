@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from runner.base.units import DAY
 from runner.job.model import Excuse
 from runner.step.items import Census, Item
 from steps.coverage.document import Coverage, Gone, State, VmCoverage, VmDrilled
 from steps.coverage.protection import GoodPoint, Protection, Protections
+from steps.values.copy_rule import CopyRule
 
 TEMPLATE = "template"
 """Why no job can take one, as a census says it."""
@@ -27,6 +29,8 @@ class Taking:
     rpo: float | None
     repositories: tuple[str, ...]
     """The names under which they were read."""
+    copies: tuple[tuple[CopyRule, str], ...] = ()
+    """When it copies, and the name under which that repository was read."""
 
 
 @dataclass
@@ -140,6 +144,8 @@ def excused_by(vcenter: VCenterSeen, excuse: Excuse) -> Iterator[Item]:
 
 @dataclass(frozen=True)
 class _Judge:
+    """Of the VMs of one vCenter."""
+
     vcenter: VCenterSeen
     unread: Mapping[str, str]
     jobs_unread: bool
@@ -149,10 +155,11 @@ class _Judge:
         taken = self.vcenter.taken.get(item.id, [])
         best = max(
             (one for one in own if one.newest_good is not None),
-            key=lambda one: _moment(one).moment,
+            key=lambda one: (_moment(one).moment, not one.copies),
             default=None,
         )
         good = None if best is None else _moment(best)
+        copied = _newest_copy(own)
         rpo = min((one.rpo for one in taken if one.rpo is not None), default=None)
         age = None if good is None else max(0.0, (self.at - good.moment).total_seconds())
         state, why = self._state(item, own, taken, age, rpo, excuse)
@@ -169,6 +176,8 @@ class _Judge:
             newest_good=None if good is None else good.moment,
             point=None if good is None else good.point,
             repository=None if best is None else best.repository,
+            copied=None if copied is None else _moment(copied).moment,
+            copied_to=None if copied is None else copied.repository,
             verified=max((one.verified for one in own if one.verified is not None), default=None),
             drilled=_drilled(own),
             drill_passed=max(filter(None, (one.drill_passed for one in own)), default=None),
@@ -201,13 +210,33 @@ class _Judge:
         if not taken:
             return "uncovered", "in no job" + _kept(own)
         if age is not None and (rpo is None or age <= rpo):
-            return "good", ""
+            overdue = next(self._overdue(own, taken), "")
+            return ("no-copy", overdue) if overdue else ("good", "")
         # What is there may be in the repository that could not be read.
         if missing := [name for one in taken for name in one.repositories if name in self.unread]:
             return "unknown", f"repository {missing[0]} could not be read"
         if age is None:
             return "no-point", _why_none(own)
         return "too-old", "too old" + _newer(own)
+
+    def _overdue(self, own: Sequence[Protection], taken: Sequence[Taking]) -> Iterator[str]:
+        """Which copies are, of a VM with a good point."""
+        newest = max(_moment(one).moment for one in own if one.newest_good is not None)
+        for rule, place in (copy for one in taken for copy in one.copies):
+            there = [one for one in own if one.repository == place and one.newest_good is not None]
+            copied = max((_moment(one).moment for one in there), default=None)
+            if place in self.unread or not rule.is_overdue(copied, newest):
+                continue
+            if copied is None:
+                yield f"copy overdue: there is none in {place}"
+            else:
+                days = (newest - copied).total_seconds() / DAY
+                yield f"copy overdue: the newest in {place} is {days:.0f} d older than its newest good point"
+
+
+def _newest_copy(own: Sequence[Protection]) -> Protection | None:
+    copies = (one for one in own if one.copies and one.newest_good is not None)
+    return max(copies, key=lambda one: one.when_good, default=None)
 
 
 def _drilled(own: Sequence[Protection]) -> VmDrilled | None:

@@ -70,6 +70,8 @@ class Protection:
     """What that job called the VM."""
     published: datetime | None = None
     """When its newest point was."""
+    copies: bool = False
+    """Whether these are copies of another repository's points."""
     unread: tuple[str, ...] = ()
     """Sentences: what may be a point of it, and cannot be read."""
 
@@ -146,6 +148,7 @@ def of(vm: VmDirectory, repository: str) -> Protection:
         job="" if made is None else made.job,
         asked="" if made is None else made.vm.asked,
         published=None if made is None else made.published,
+        copies=made is not None and made.copied is not None,
         unread=tuple(one.sentence for one in vm.unread),
     )
 

@@ -146,7 +146,13 @@ class Survey:
     def _taking(self, one: BackupJob, site: Job) -> Taking:
         places = (self._repositories.called(one.job, name) for name in one.repositories)
         rpo = one.job.rpo if one.job.rpo is not None else site.rpo
-        return Taking(one.name, rpo, tuple(place for place in places if place is not None))
+        copies = ((rule, self._repositories.called(one.job, rule.to)) for rule in one.copies)
+        return Taking(
+            one.name,
+            rpo,
+            tuple(place for place in places if place is not None),
+            tuple((rule, place) for rule, place in copies if place is not None),
+        )
 
 
 def _jobs(read: Read) -> Iterator[Job]:

@@ -17,9 +17,9 @@ from steps.coverage.document import ALARMING, ORDER, WORDS, Coverage, Gone, Stat
 SHOWN = 50
 """Rows of a table in a terminal or a merge request: who reads more of them looks at the page."""
 
-COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "verified", "drill passed", "why")
+COLUMNS = ("VM", "inventory path", "job", "age", "rpo", "copy", "verified", "drill passed", "why")
 GONE = ("VM", "inventory path", "points", "newest", "why")
-QUANTITIES = ("age", "rpo", "verified", "drill passed")
+QUANTITIES = ("age", "rpo", "copy", "verified", "drill passed")
 """Columns that stand to the right."""
 NOTHING = "–"
 
@@ -27,6 +27,7 @@ TITLES: dict[State, str] = {
     "uncovered": "In no job",
     "no-point": "Without a good restore point",
     "too-old": "Older than their rpo",
+    "no-copy": "Without the copy that their job makes",
     "unworkable": "Cannot be backed up as they are",
     "unknown": "Unknown: not all could be read",
     "good": "Covered",
@@ -75,6 +76,7 @@ def _row(one: VmCoverage, at: datetime) -> tuple[str, ...]:
         ", ".join(one.jobs) or NOTHING,
         NOTHING if one.age is None else span(one.age),
         NOTHING if one.rpo is None else span(one.rpo),
+        NOTHING if one.copied is None else span((at - one.copied).total_seconds()),
         NOTHING if one.verified is None else _ago(one.verified, at),
         _drilled(one, at),
         said,

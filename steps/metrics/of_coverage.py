@@ -29,7 +29,10 @@ def write(found: Coverage, path: Path) -> None:
             drills = Drills(one.drill_passed, verdict, is_known=not one.drill_unknown)
             points = Points(one.newest_good, one.read, one.stored, one.seconds, one.rpo, drills)
             add_points(metrics, points, **labels)
-        about = "1 while the VM is in no job, without a good point, too old, or unknown; as `state` says."
+        if one.copied is not None:
+            about = "The moment of the newest good point that another repository has a copy of."
+            metrics.add("newest_copy_timestamp_seconds", about, one.copied.timestamp(), **labels)
+        about = "1 while the VM is in no job, without a good point, too old, without the copy that is due, or unknown; as `state` says."
         metrics.add("alarming", about, float(one.state in ALARMING), **labels, state=one.state)
     for state in ORDER:
         metrics.add("vms", "VMs by state.", found.counts[state], state=state)

@@ -19,6 +19,7 @@ from steps.coverage.protection import GoodPoint, NewestDrill, Protection, Protec
 from steps.repository.history import Entry
 from steps.repository.verification_records import Marks, Verdict
 from steps.repository.vm_directory import VmDirectory
+from steps.values.copy_rule import CopyRule, When
 from tests.census import VCENTER, FakeCensus, item, uuid, where
 from tests.chain import manifest_of
 from tests.drill_records import drill
@@ -112,6 +113,77 @@ def test_a_vm_of_two_jobs_has_the_shorter_rpo_and_the_newer_point_of_two_reposit
     assert (one.state, one.rpo, one.repository) == ("too-old", HOUR, "main")
     assert one.age == pytest.approx(3 * HOUR)
     assert found.notes == ("in 2 jobs at once, gold and silver: vm1",)
+
+
+def copied(number: int, age: float | None) -> Protection:
+    return protection(number, age, repository="offsite", directory=f"/offsite/vm{number}", copies=True)
+
+
+def with_copies(when: When) -> list[Taking]:
+    return [Taking("gold", 26 * HOUR, ("main",), ((CopyRule(to="offsite", when=when), "offsite"),))]
+
+
+@pytest.mark.parametrize(
+    ("when", "days", "why"),
+    [
+        pytest.param("weekly", 7, None, id="a week, which is as it should be"),
+        pytest.param(
+            "weekly", 9, "copy overdue: the newest in offsite is 9 d older than its newest good point", id="9 d"
+        ),
+        pytest.param("daily", 1, None, id="of yesterday, while that of today is on its way"),
+        pytest.param(
+            "always", 3, "copy overdue: the newest in offsite is 3 d older than its newest good point", id="3 d"
+        ),
+        pytest.param("monthly", None, "copy overdue: there is none in offsite", id="none"),
+    ],
+)
+def test_a_copy_that_the_job_makes_and_that_is_not_there_is_an_alarm(
+    when: When, days: int | None, why: str | None
+) -> None:
+    copies = [] if days is None else [copied(1, 2 + 24 * days)]
+    found = judged([item("vm1", 1)], protection(1, 2), *copies, taken={1: with_copies(when)})
+    (one,) = found.vms
+    assert (one.state, one.why) == (("good", "") if why is None else ("no-copy", why))
+    assert found.exit_code == (0 if why is None else 6)
+    assert one.repository == "main" and one.copied_to == ("offsite" if copies else None)
+
+
+def test_a_copy_is_told_by_its_age_and_covers_a_vm_whose_own_repository_is_away() -> None:
+    found = judged([item("vm1", 1)], copied(1, 3), taken={1: gold()}, repositories_unread={"main": "away"})
+    assert states(found) == {"vm1": "good"} and found.vms[0].repository == "offsite"
+    (group,) = view.groups(found)
+    assert group.rows[0][group.columns.index("copy")] == "3 h"
+
+
+def test_nobody_calls_a_copy_overdue_in_a_repository_that_could_not_be_read() -> None:
+    found = judged(
+        [item("vm1", 1)], protection(1, 2), taken={1: with_copies("daily")}, repositories_unread={"offsite": "away"}
+    )
+    assert states(found) == {"vm1": "good"}
+
+
+def test_of_one_point_in_two_repositories_the_original_is_named() -> None:
+    found = judged([item("vm1", 1)], copied(1, 3), protection(1, 3), taken={1: gold()})
+    assert found.vms[0].repository == "main"
+
+
+@pytest.mark.parametrize(
+    ("when", "before", "now", "due"),
+    [
+        ("always", "2026-11-30T01:30", "2026-11-30T02:30", True),
+        ("daily", "2026-11-30T01:30", "2026-11-30T23:30", False),
+        ("daily", "2026-11-30T01:35", "2026-12-01T01:30", True),
+        ("weekly", "2026-11-30T01:30", "2026-12-06T01:30", False),
+        ("weekly", "2026-12-06T23:00", "2026-12-07T01:30", True),
+        ("weekly", "2026-12-28T01:30", "2027-01-03T01:30", False),
+        ("monthly", "2026-12-01T01:30", "2026-12-31T01:30", False),
+        ("monthly", "2026-12-31T01:30", "2027-01-01T01:30", True),
+    ],
+)
+def test_a_copy_is_due_with_the_first_point_of_each_period(when: When, before: str, now: str, due: bool) -> None:
+    rule = CopyRule(to="offsite", when=when)
+    assert rule.is_due(*(datetime.fromisoformat(f"{text}:00+00:00") for text in (before, now))) is due
+    assert rule.is_due(None, NOW)
 
 
 def test_a_point_that_is_not_good_does_not_count_and_the_reason_is_told() -> None:

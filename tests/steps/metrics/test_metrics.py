@@ -49,7 +49,7 @@ def test_the_metrics_of_a_coverage_are_what_it_says(tmp_path: Path) -> None:
     assert told[f"{prefix}timestamp_seconds", ""] == [({}, NOW.timestamp())]
     states = {labels["state"]: value for labels, value in told[f"{prefix}vms", ""]}
     assert states == {
-        **dict.fromkeys(("unworkable", "unknown", "excused", "template"), 0),
+        **dict.fromkeys(("no-copy", "unworkable", "unknown", "excused", "template"), 0),
         **dict.fromkeys(("uncovered", "no-point", "too-old", "good"), 1),
     }
 
