@@ -32,7 +32,10 @@ def write(found: Coverage, path: Path) -> None:
         if one.copied is not None:
             about = "The moment of the newest good point that another repository has a copy of."
             metrics.add("newest_copy_timestamp_seconds", about, one.copied.timestamp(), **labels)
-        about = "1 while the VM is in no job, without a good point, too old, without the copy that is due, or unknown; as `state` says."
+        about = (
+            "1 while the VM is in no job, without a good point, too old, without the copy that is due, or "
+            "unknown; as `state` says."
+        )
         metrics.add("alarming", about, float(one.state in ALARMING), **labels, state=one.state)
     for state in ORDER:
         metrics.add("vms", "VMs by state.", found.counts[state], state=state)
