@@ -36,7 +36,7 @@ MAY_SEE: dict[str, str] = {
     "steps/trail": "runner/base runner/hosts runner/step repository",
     "steps/brake": "",
     # What steps hand each other, and what several of them share.
-    "steps/values": "runner/base runner/step vsphere repository qemu",
+    "steps/values": "runner/base runner/step vsphere repository qemu trail",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
     "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",

@@ -16,6 +16,7 @@ from runner.app.metrics import Ran, write_metrics
 from runner.app.open_set import Which
 from runner.app.options import DEFAULT_NODES, Options, read_job
 from runner.base.errors import SendenseError, UsageError
+from runner.cli import witness as witness_file
 from runner.cli.in_turn import InTurn
 from runner.cli.job_results import Ended, print_ended
 from runner.cli.options import (
@@ -98,6 +99,13 @@ disks are read at once."""
     help="Write metrics of the VMs into this file, for node_exporter's textfile collector.",
 )
 @click.option(
+    "--witness",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Append a line to this file for each restore point that was made, with its digest: for `sendense "
+    "verify --witness`. Keep it where the repository's host cannot write, such as in git.",
+)
+@click.option(
     "-q", "--quiet", "level", flag_value="quiet", help="Show only what goes wrong, and the last line."
 )
 @click.option("-v", "--verbose", "level", flag_value="verbose", help="Show every event, a line each.")
@@ -125,6 +133,7 @@ def run(
     events: Path | None,
     report: Path | None,
     metrics: Path | None,
+    witness: Path | None,
     level: Level | None,
     as_json: bool,
     only: tuple[str, ...],
@@ -138,6 +147,8 @@ def run(
     """
     if report is not None:
         _make_room(report)
+    if witness is not None:
+        witness_file.require(witness)
     options = options_from(settings, state, nodes=nodes, fresh=fresh, break_lock=break_lock, events=events)
     read = [_read(job, options) for job in jobs]
     sets = [job for job in read if isinstance(job, Job) and job.select is not None]
@@ -154,7 +165,7 @@ def run(
                 if on
                 else partial(LocalPlacement, parallel or (CHILDREN if sets else 1))
             )
-            shown = Shown(level or "normal", report, keeps_documents=as_json)
+            shown = Shown(level or "normal", report, keeps_documents=as_json or witness is not None)
             found = run_several(
                 read, options, Which(only, unfinished), place, stop, shown, elsewhere=on is not None
             )
@@ -167,6 +178,8 @@ def run(
             # Before signals end us again: without an answer, the job of one of several was not begun.
             print_json({"schema_version": RUN_SCHEMA_VERSION, **found.document()})
             sys.stdout.flush()
+        if witness is not None:
+            _write_witness(witness, found)
         if metrics is not None:
             _write_metrics(metrics, read, found)
     _print_outcome(found, jobs, sets, options)
@@ -212,6 +225,15 @@ def _write_metrics(file: Path, read: Sequence[Job | Unread], found: Several) -> 
         write_metrics(Ran(jobs, last, max(0, found.count - len(last))), file, _say_warning)
     except SendenseError as error:
         print(f"sendense: metrics were not written: {error}", file=sys.stderr)
+
+
+def _write_witness(file: Path, found: Several) -> None:
+    """What cannot be written is in no witness; the points are there all the same."""
+    try:
+        witness_file.write(file, [one.details for one in found.ended])
+    except SendenseError as error:
+        print(f"sendense: no witness was written: {error}", file=sys.stderr)
+        found.codes.append(1)
 
 
 def _say_warning(event: Event) -> None:

@@ -19,10 +19,12 @@ from steps.backup import point_files, vm_directory
 from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
-from steps.repository import layout, manifest, verification_records, vm_place
+from steps.repository import layout, manifest, marker, verification_records, vm_place
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
-from steps.trail import log
+from steps.trail import log, witness
+from steps.trail.entry import Head
+from steps.trail.witness import Witnessed
 from steps.values.published import Published, PublishedDisk
 from steps.values.verified import Verified
 
@@ -53,7 +55,7 @@ class Publish(Step[Unpublished, Empty, Published]):
     lifetime = Lifetime.KEEP
     In = Unpublished
     Out = Published
-    makes = ("points", "disks")
+    makes = ("points", "disks", "witness")
     example = (
         'uses: publish, with: {vm: "${{ discover.vm }}", snapshot: "${{ snapshot }}", disks: "${{ verify '
         '}}", uncovered: "${{ discover.uncovered }}"}'
@@ -74,7 +76,12 @@ class Publish(Step[Unpublished, Empty, Published]):
         path = directory and vm_place.point_of_run(host, directory, ctx.run.id)
         if not path or point_files.leftovers(host, path, inputs):
             return None
-        return _published(inputs, host, path)
+        found = _published(ctx, inputs, host, path, None)
+        if recorded is None or recorded.witness is None or found.witness is None:
+            return found
+        # Which entry of the log it is, the record alone knows.
+        log_head = recorded.witness.log
+        return found.model_copy(update={"witness": found.witness.model_copy(update={"log": log_head})})
 
     def committed(self, ctx: Context, inputs: Unpublished) -> bool:
         if not inputs.disks:
@@ -97,12 +104,12 @@ class Publish(Step[Unpublished, Empty, Published]):
             except FileExistsError as error:
                 raise PointExistsError(path, host.name) from error
         # As long as there are leftovers: a run that is killed before it logged this comes here again.
-        log.note(ctx, host, root, "publish", vm=directory, points=(posixpath.basename(path),))
+        head = log.note(ctx, host, root, "publish", vm=directory, points=(posixpath.basename(path),))
         # Only now, since until the rename a crash must find that the disks are copied and verified.
         host.remove(*(posixpath.join(path, name) for name in point_files.leftovers(host, path, inputs)))
         # The rename is durable already (`Host.rename`); this is that the markers are gone.
         host.sync(path)
-        return _published(inputs, host, path)
+        return _published(ctx, inputs, host, path, head)
 
     def undo(self, ctx: Context, inputs: Unpublished, out: Published) -> None:
         """Takes the point from the list: it is a `.partial` again, whose disks can be deleted one by
@@ -141,8 +148,10 @@ class Publish(Step[Unpublished, Empty, Published]):
             ),
             *(_restore(out, path) for path in out.disks),
         )
-        statements = (Statement(about="made", text=made),)
-        return StepReport(statements=statements, commands=commands, result=_result(out, point))
+        statements = [Statement(about="made", text=made)]
+        if out.witness is not None:
+            statements.append(Statement(about="made", text=f"Witness of {point}: {out.witness.digest}."))
+        return StepReport(statements=tuple(statements), commands=commands, result=_result(out, point))
 
 
 def _result(out: Published, point: str) -> Result | None:
@@ -163,7 +172,11 @@ def _result(out: Published, point: str) -> Result | None:
         ),
         made=f"point {point}",
         bytes=copied,
-        lists={"points": (point,), "disks": tuple(disk.to_json_value() for disk in out.made)},
+        lists={
+            "points": (point,),
+            "disks": tuple(disk.to_json_value() for disk in out.made),
+            "witness": () if out.witness is None else (out.witness.to_json_value(),),
+        },
     )
 
 
@@ -180,7 +193,7 @@ def _restore(out: Published, image: str) -> Command:
     )
 
 
-def _published(inputs: Unpublished, host: Host, path: str) -> Published:
+def _published(ctx: Context, inputs: Unpublished, host: Host, path: str, head: Head | None) -> Published:
     images = [disk.image for disk in inputs.disks]
     return Published(
         vm=inputs.vm.name,
@@ -191,6 +204,23 @@ def _published(inputs: Unpublished, host: Host, path: str) -> Published:
         disks=tuple(posixpath.join(path, layout.image(image.key)) for image in images),
         level=manifest.weakest([disk.proven for disk in inputs.disks]),
         made=tuple(_made(disk) for disk in inputs.disks),
+        witness=_witness(ctx, inputs, host, path, head),
+    )
+
+
+def _witness(ctx: Context, inputs: Unpublished, host: Host, path: str, head: Head | None) -> Witnessed | None:
+    made = manifest.read(host, path)
+    if made is None:
+        return None
+    directory = posixpath.dirname(path)
+    key = ("uuid of repository", inputs.repository)
+    return Witnessed(
+        repository=ctx.once(key, lambda: marker.require(host, posixpath.dirname(directory)).uuid),
+        vm=posixpath.basename(directory),
+        point=made.point,
+        published=made.published,
+        digest=witness.digest(made),
+        log=head,
     )
 
 

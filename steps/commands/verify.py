@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import click
 from pydantic import JsonValue
@@ -13,7 +15,7 @@ from runner.cli.options import print_json
 from runner.cli.work import Work
 from runner.events.summary import RunSummary
 from runner.job.model import Job
-from steps.commands import command_jobs
+from steps.commands import command_jobs, witnessed
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import all_vms_option, find_first_point, one
 from steps.commands.scope import chosen
@@ -50,6 +52,13 @@ VERIFY_SCHEMA_VERSION = 1
     is_flag=True,
     help="Also compare with the VM: read from a new snapshot what it did not write since.",
 )
+@click.option(
+    "--witness",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="First say which points are not, or no longer, what `sendense run --witness FILE` wrote of them; "
+    "without POINT and --all nothing else.",
+)
 @click.option("--fresh", is_flag=True, help="Discard an unfinished verification, and start over.")
 @on_repositories
 def verify(
@@ -59,6 +68,7 @@ def verify(
     all_vms: bool,
     level: str,
     against_source: bool,
+    witness: Path | None,
     fresh: bool,
 ) -> None:
     """Compare restore points with what was read at the source.
@@ -68,6 +78,12 @@ def verify(
     point that differs is no longer trusted (exit code 5). With --against-source, use the VM's backup job as
     JOB: its variables say which vCenter has the VM, and how it is read.
     """
+    if witness is not None:
+        seen = witnessed.look(asked, witness)
+        alone = not points and not every
+        witnessed.show(seen, asked.as_json and alone, sys.stderr if asked.as_json else sys.stdout)
+        if alone:
+            raise click.exceptions.Exit(seen.exit_code)
     _refuse_misuse(points, every=every, all_vms=all_vms)
     job = asked.job
     with asked.places() as places:
@@ -100,7 +116,7 @@ def verify(
             "against_source": command_jobs.outputs(summary, CheckSource.name),
         }
         print_json({**command_jobs.document(VERIFY_SCHEMA_VERSION, result, summary), **told_of})
-    raise click.exceptions.Exit(result.exit_code)
+    raise click.exceptions.Exit(result.exit_code or (0 if witness is None else seen.exit_code))
 
 
 def _refuse_misuse(points: Sequence[str], *, every: bool, all_vms: bool) -> None:

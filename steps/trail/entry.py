@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from runner.base.model import Model
 from steps.repository.recorded import UtcTime
@@ -47,7 +47,8 @@ class Told(Model):
     """The run's id; empty for what a command did in no run."""
     commit: str | None
     """The git commit of the job file."""
-    act: Act
+    act: str
+    """An `Act`; of a newer version perhaps another."""
     vm: str
     """The name of the VM's directory, as it is listed with `ls`."""
     points: tuple[str, ...]
@@ -62,6 +63,8 @@ class Told(Model):
 
 
 class Entry(Told):
+    model_config = ConfigDict(extra="ignore")  # a newer version may say more
+
     seq: Annotated[int, Field(ge=1)]
     """The first has 1."""
     prev: Annotated[str, Field(pattern=rf"^({HASH})?$")]

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from steps.repository.manifest import Manifest
+from pydantic import Field
+
+from runner.base.model import Model
+from steps.repository.manifest import Manifest, PointName
+from steps.repository.recorded import UtcTime
+from steps.trail.entry import HASH, Head
 
 _OF_POINT = (
     "point",
@@ -44,6 +49,22 @@ _OF_DISK = (
     "data",
     "zero",
 )
+
+
+class Witnessed(Model):
+    """What is kept elsewhere of a restore point: a line of a witness file."""
+
+    schema_version: Literal[1] = 1
+    repository: str
+    """The uuid in its marker."""
+    vm: str
+    """The name of the VM's directory."""
+    point: PointName
+    published: UtcTime
+    digest: Annotated[str, Field(pattern=rf"^{HASH}$")]
+    log: Head | None
+    """The entry of the log that says it was published; None where that could not be logged, or is not
+    known."""
 
 
 def digest(made: Manifest) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from runner.base.model import Model
 from steps.repository.manifest import Level
+from steps.trail.witness import Witnessed
 
 
 class PublishedDisk(Model):
@@ -42,3 +43,5 @@ class Published(Model):
     """How far all its disks were verified."""
     made: tuple[PublishedDisk, ...] = ()
     """What was copied of each disk."""
+    witness: Witnessed | None = None
+    """What is to be kept of it elsewhere."""

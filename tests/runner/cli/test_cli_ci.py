@@ -166,7 +166,7 @@ def test_the_jobs_schedules_are_the_pipeline_s(checkout: Path, capsys: pytest.Ca
             check=True,
             capture_output=True,
         )
-        assert said.stdout == f"sendense run --report report {job}\n"
+        assert said.stdout == f"sendense run --report report --witness report/witness.jsonl {job}\n"
     text = pipeline(capsys, "gitlab")[1]
     assert "#   30 1 * * 0,5,6  timezone Europe/Berlin, variable JOBS: jobs/db.yaml\n" in text
 

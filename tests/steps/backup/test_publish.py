@@ -20,6 +20,7 @@ from steps.points.dependants import HasChildrenError
 from steps.qemu import img
 from steps.repository import manifest, marker, verification_records, vm_place
 from steps.repository.verification_records import Protection
+from steps.values.published import Published
 from steps.vsphere import snapshots
 from steps.vsphere.configuration import as_json
 from steps.vsphere.inventory import Uncovered
@@ -54,6 +55,12 @@ def publish(hub: Hub, given: Unpublished) -> Any:
     return STEP.run(hub.context(), given, STEP.Live())
 
 
+def unlogged(made: Published) -> Published:
+    """As the point itself tells it: which entry of the log says so, the run's record alone knows."""
+    assert made.witness is not None
+    return made.model_copy(update={"witness": made.witness.model_copy(update={"log": None})})
+
+
 def read(path: str) -> manifest.Manifest:
     return manifest.parse((Path(path) / "manifest.json").read_bytes(), path)
 
@@ -61,7 +68,7 @@ def read(path: str) -> manifest.Manifest:
 def test_a_restore_point_has_its_files_and_nothing_else(any_hub: Hub, given_anywhere: Unpublished) -> None:
     hub, given = any_hub, given_anywhere
     made = publish(hub, given)
-    assert STEP.check(hub.context(), given, None) == made
+    assert STEP.check(hub.context(), given, None) == unlogged(made)
     assert made.path == f"{hub.root}/pgtest1-{INSTANCE}/{POINT}"
     assert list(tree(Path(made.path))) == [
         "disk-2000.blake3",
@@ -249,7 +256,7 @@ def test_a_published_point_is_found_without_a_record(hub: Hub, given: Unpublishe
     assert STEP.check(hub.context(), given, None) is None
     made = publish(hub, given)
     before = tree(Path(hub.root))
-    assert STEP.check(hub.context(), given, None) == made
+    assert STEP.check(hub.context(), given, None) == unlogged(made)
     assert STEP.check(hub.context(), given, made) == made
     assert tree(Path(hub.root)) == before
 
@@ -291,7 +298,7 @@ def test_a_crash_in_the_middle_is_carried_on(
         point = vm_place.point_of_run(hub.host, str(Path(given.disks[0].copied.image.directory).parent), RUN)
         assert point or len(list(Path(hub.root).glob("*/*.partial/*.copied.json"))) == 2, "the copies are forgotten"
         made = STEP.check(hub.context(), given, None) or publish(hub, given)
-        assert STEP.check(hub.context(), given, None) == made
+        assert STEP.check(hub.context(), given, None) == unlogged(made)
         assert len(tree(Path(made.path))) == 9
         assert ("publish", POINT) in acts(hub.root)
         shutil.rmtree(hub.root)

@@ -1,0 +1,96 @@
+"""sendense log: who did what to which restore points."""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from collections.abc import Sequence
+
+import click
+from pydantic import JsonValue
+
+from runner.base.units import counted
+from runner.cli.options import print_json
+from runner.console.tables import print_table
+from steps.commands.asked import Asked, on_repositories, site_argument
+from steps.points.places import Place
+from steps.repository import layout, marker
+from steps.trail import reading
+from steps.trail.entry import Entry
+from steps.trail.reading import Trail
+
+LOG_SCHEMA_VERSION = 1
+
+NEWEST = 50
+
+
+@click.command()
+@site_argument
+@click.argument("vms", nargs=-1, metavar="[VM]…")
+@click.option(
+    "--last",
+    type=click.IntRange(1),
+    metavar="N",
+    default=NEWEST,
+    show_default=True,
+    help="Show the newest N entries; with --json all are told.",
+)
+@on_repositories
+def log(asked: Asked, vms: tuple[str, ...], last: int) -> None:
+    """Show who did what to which restore points.
+
+    Each repository has a log.jsonl in which every line names the digest of the line before. What is missing
+    or was changed in it is said (exit code 5); what was taken from its end, only a witness knows, see
+    `sendense verify --witness`. With VM, only what was done to points of that VM.
+    """
+    with asked.places() as places:
+        for place in places:
+            marker.require(place.host, place.path)
+        found = [(place, reading.read(place.host, place.path)) for place in places]
+    if asked.as_json:
+        documents: list[JsonValue] = [_document(place, trail, vms) for place, trail in found]
+        print_json({"schema_version": LOG_SCHEMA_VERSION, "repositories": documents})
+    for place, trail in found:
+        if not asked.as_json:
+            _show(place, trail, [entry for entry in trail.entries if _is_of(entry, vms)], last)
+        for problem in trail.problems:
+            click.echo(f"{posixpath.join(place.path, layout.LOG)} on {place.host.name}: {problem}", err=True)
+    raise click.exceptions.Exit(5 if any(trail.problems for _, trail in found) else 0)
+
+
+def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
+    return not vms or entry.vm in vms or layout.slug_of(entry.vm) in vms
+
+
+def _show(place: Place, trail: Trail, entries: Sequence[Entry], last: int) -> None:
+    where = f"{place.name}: {posixpath.join(place.path, layout.LOG)} on {place.host.name}"
+    if not trail.entries:
+        click.echo(f"{where} has no entries")
+        return
+    shown = entries[-last:]
+    click.echo(
+        f"{where}: {len(entries)} of {counted(len(trail.entries), 'line')}, the newest {len(shown)} shown"
+    )
+    rows = [
+        (
+            f"{entry.at:%Y-%m-%d %H:%M:%S}",
+            f"{entry.account}@{entry.host}",
+            entry.act,
+            "/".join(filter(None, (layout.slug_of(entry.vm), ", ".join(entry.points)))),
+            entry.text,
+            entry.run or entry.job,
+        )
+        for entry in shown
+    ]
+    print_table("", ("when (UTC)", "who", "what", "point", "why", "run or job"), rows, stream=sys.stdout)
+
+
+def _document(place: Place, trail: Trail, vms: Sequence[str]) -> JsonValue:
+    return {
+        "name": place.name,
+        "host": place.host.name,
+        "path": place.path,
+        "head": trail.head.to_json_value(),
+        "problems": [*trail.problems],
+        "entries": [entry.to_json_value() for entry in trail.entries if _is_of(entry, vms)],
+    }

@@ -1,0 +1,103 @@
+"""What became of witnessed points: whether a repository holds what was witnessed of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from runner.base.model import Model
+from steps.repository.history import Entry as Point
+from steps.repository.vm_directory import VmDirectory
+from steps.trail import witness
+from steps.trail.entry import Entry
+from steps.trail.reading import Trail
+from steps.trail.witness import Witnessed
+
+State = Literal["same", "changed", "gone", "deleted", "unread", "not witnessed", "older"]
+
+SAID: Mapping[State, str] = {
+    "same": "as it was witnessed",
+    "changed": "not what was witnessed: its manifest says something else of it",
+    "gone": "gone, and the log does not say who deleted it",
+    "unread": "there, and cannot be read",
+    "not witnessed": "not in the witness file, though it was published after the first that is",
+    "older": "published before the first that was witnessed",
+}
+"""What is said of a point; of a deleted one the log says more."""
+
+ALARMS: frozenset[State] = frozenset({"changed", "gone", "unread", "not witnessed"})
+
+
+class Finding(Model):
+    vm: str
+    """The name of the VM's directory"""
+    point: str
+    state: State
+    why: str
+    """In words"""
+
+    @property
+    def alarms(self) -> bool:
+        return self.state in ALARMS
+
+
+def compare(
+    repository: str, vms: Mapping[str, VmDirectory], witnessed: Sequence[Witnessed], trail: Trail
+) -> Iterator[Finding]:
+    """Of the repository with the uuid `repository`, by VM and point. What was witnessed of another one is of
+    its copies here."""
+    there = {(vm.name, entry.point): entry for vm in vms.values() for entry in vm.entries}
+    unread = {(vm.name, point) for vm in vms.values() for point in vm.unread_points}
+    unread |= {(one.vm, one.point) for one in witnessed if _all_in_doubt(vms.get(one.vm))}
+    deleted = {
+        (entry.vm, point): entry for entry in trail.entries if _removes(entry) for point in entry.points
+    }
+    lines: dict[tuple[str, str], list[Witnessed]] = {}
+    for one in witnessed:
+        key = (one.vm, one.point)
+        if one.repository == repository or _is_copy(there.get(key), one):
+            lines.setdefault(key, []).append(one)
+    own = [one.published for one in witnessed if one.repository == repository]
+    for key in sorted(lines.keys() | there.keys()):
+        vm, point = key
+        if key not in lines:
+            state: State = "not witnessed" if own and there[key].manifest.published >= min(own) else "older"
+        else:
+            state = _state(there.get(key), lines[key], unread=key in unread, deleted=key in deleted)
+        why = _deleted(deleted[key]) if state == "deleted" else SAID[state]
+        yield Finding(vm=vm, point=point, state=state, why=why)
+
+
+def of_log(repository: str, witnessed: Iterable[Witnessed], trail: Trail) -> list[str]:
+    """What is wrong with the log, by its own chain and by what was witnessed of it; in sentences without a
+    full stop."""
+    heads = {
+        one.log.seq: one.log for one in witnessed if one.repository == repository and one.log is not None
+    }
+    lacks = (trail.lacks(heads[seq]) for seq in sorted(heads))
+    return list(dict.fromkeys([*trail.problems, *filter(None, lacks)]))
+
+
+def _state(there: Point | None, lines: Sequence[Witnessed], *, unread: bool, deleted: bool) -> State:
+    if there is not None:
+        found = witness.digest(there.manifest)
+        return "same" if all(one.digest == found for one in lines) else "changed"
+    return "unread" if unread else "deleted" if deleted else "gone"
+
+
+def _all_in_doubt(vm: VmDirectory | None) -> bool:
+    return vm is not None and any(one.point is None for one in vm.unread)
+
+
+def _is_copy(there: Point | None, one: Witnessed) -> bool:
+    copied = None if there is None else there.manifest.copied
+    return copied is not None and copied.repository == one.repository
+
+
+def _removes(entry: Entry) -> bool:
+    return entry.act in ("prune", "unpublish")
+
+
+def _deleted(by: Entry) -> str:
+    text = f" ({by.text})" if by.text else ""
+    return f"deleted by {by.account} on {by.host} at {by.at:%Y-%m-%d %H:%M} UTC{text}"
