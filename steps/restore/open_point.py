@@ -7,14 +7,13 @@ from typing import Annotated
 from runner.base.errors import DifferenceError
 from runner.base.model import JobModel, SectionName
 from runner.events.step_report import Alarm, StepReport
-from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
-from steps.points import stored
+from steps.points import places, stored
+from steps.points.places import Place
 from steps.qemu import img
-from steps.repository import lookup
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
 
@@ -27,6 +26,9 @@ class OpenPointIn(JobModel):
     point: str
     """Its name, any unambiguous prefix of it, or either after the VM's name (`pgtest1/20261123`), or the path
     of its directory; `pgtest1` and `pgtest1/latest` are the VM's newest good one"""
+    also: tuple[Annotated[str, SectionName("repositories")], ...] = ()
+    """Other repositories that may have it, such as those with copies: the first is taken that can be read and
+    where nothing speaks against it"""
     disks: tuple[int, ...] = ()
     """Keys of the disks that are wanted; none: all of them"""
     accept_suspect: bool = False
@@ -58,18 +60,16 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         again."""
         if recorded is None:
             return None
-        host, root = locate(ctx, inputs.repository)
-        return _open(host, root, recorded.path, inputs)
+        for place in _places(ctx, inputs):
+            if place.host.name == recorded.host and recorded.path.startswith(f"{place.path}/"):
+                return _open(place, recorded.path, inputs)
+        return None
 
     def run(self, ctx: Context, inputs: OpenPointIn, live: Empty) -> StoredPoint:
-        host, root = locate(ctx, inputs.repository)
-        img.QEMU_IMG.require(ctx, host)
-        named = lookup.find(host, root, inputs.point)
-        found = _open(host, root, named.path, inputs)
-        for text in (
-            *((named.note,) if named.note else ()),
-            *(f"{found.point}: {note}" for note in found.notes),
-        ):
+        chosen = places.find(_places(ctx, inputs), inputs.point)
+        img.QEMU_IMG.require(ctx, chosen.place.host)
+        found = _open(chosen.place, chosen.path, inputs)
+        for text in (*chosen.notes, *(f"{found.point}: {note}" for note in found.notes)):
             ctx.warn(text)
         return found
 
@@ -77,6 +77,8 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         self, ctx: Context | None, known: Known[OpenPointIn, StoredPoint]
     ) -> Preflight[StoredPoint]:
         told, out, settings = known.told, known.out, known.settings(repository="repository")
+        if also := told.get("also"):
+            settings = (*settings, Setting(name="or from", text=", ".join(also)))
         if "point" in told:
             text = told["point"] if out is None else f"{out.path}, of {out.vm}"
             settings = (*settings, Setting(name="restore point", text=text))
@@ -99,9 +101,15 @@ class OpenPoint(Step[OpenPointIn, Empty, StoredPoint]):
         return StepReport(alarm=alarm)
 
 
-def _open(host: Host, root: str, path: str, inputs: OpenPointIn) -> StoredPoint:
+def _places(ctx: Context, inputs: OpenPointIn) -> list[Place]:
+    """Those that it may be in."""
+    names = dict.fromkeys((inputs.repository, *inputs.also))
+    return [Place(name, *locate(ctx, name)) for name in names]
+
+
+def _open(place: Place, path: str, inputs: OpenPointIn) -> StoredPoint:
     """Raises SuspectPointError, and what `stored.read` does."""
-    found, standing = stored.weighed(host, root, path, inputs.disks)
+    found, standing = stored.weighed(place.host, place.path, path, inputs.disks)
     if not inputs.accept_suspect:
         standing.refuse(_ACCEPTED)
     return found

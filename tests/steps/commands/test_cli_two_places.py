@@ -199,3 +199,15 @@ def test_verifying_a_point_verifies_the_one_that_is_damaged(site: Path, chain: C
     suspect(chain)
     sendense("verify", site, chain.points[1])
     assert verification_records.read(HOST, str(chain.path(1))).verified is not None
+
+
+def test_a_job_names_the_other_repositories_that_may_have_its_point(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest_damaged(chain)
+    job, to = site.with_name("job.yaml"), site.with_name("restored")
+    names = f"repository: main, also: [offsite], point: {chain.points[1]}, directory: {to}, format: raw"
+    job.write_text(f"version: 1\ninclude: site.yaml\ntemplate: restore\nvars: {{{names}}}\n")
+    assert sendense("run", job) == 0
+    assert (to / "pgtest1-disk-2000.raw").read_bytes() == chain.reference[(chain.points[1], 2000)]
+    assert f"using {chain.points[1]} in offsite" in " ".join(capsys.readouterr().err.split())
