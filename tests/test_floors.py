@@ -38,7 +38,7 @@ MAY_SEE: dict[str, str] = {
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu trail",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
-    "steps/vm": "runner/base runner/hosts runner/step vsphere repository",
+    "steps/vm": "runner/base runner/hosts runner/step vsphere repository trail",
     "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy trail values nbd",
     "steps/copies": "",
@@ -54,12 +54,12 @@ MAY_SEE: dict[str, str] = {
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy trail values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy stream values nbd points source incremental saved_vm new_vm",
-    "steps/rollback": "runner/base runner/events runner/step vsphere repository copy values nbd points source incremental",
+    "vsphere repository qemu copy stream trail values nbd points source incremental saved_vm new_vm",
+    "steps/rollback": "runner/base runner/events runner/step vsphere repository copy trail values nbd points source incremental",
     "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine efi boot watch",
     "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy values readback points source",
+    "vsphere repository qemu copy trail values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest nbd vm readback points "
     "new_vm certify",

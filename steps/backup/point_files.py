@@ -15,7 +15,7 @@ from runner.step.context import Context
 from steps.backup import point_manifest
 from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.qemu import img
-from steps.repository import layout, manifest
+from steps.repository import layout, manifest, saved_files
 from steps.repository.manifest import Manifest
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
@@ -38,12 +38,12 @@ def complete(ctx: Context, inputs: Unpublished, host: Host, point: str) -> None:
             f"Disk {left.key} ({left.label}, {left.why}) is not in this point." for left in inputs.uncovered
         ]
         inventory = beside.submit(_inventory, ctx, inputs)
-        nvram = _save_vm(ctx, inputs, host, keys, notes, inventory)
+        nvram, saved = _save_vm(ctx, inputs, host, keys, notes, inventory)
         tools = _tools(ctx, inputs, host, notes)
         if problems := wrong.result():
             raise MixedUpError(problems)
         made = point_manifest.of(
-            ctx, inputs, point, there.result(), nvram=nvram, notes=tuple(notes), tools=tools
+            ctx, inputs, point, there.result(), nvram=nvram, notes=tuple(notes), tools=tools, saved=saved
         )
         # Images and digests before the manifest that vouches for them: a power cut must not keep the manifest
         # and lose what it describes.
@@ -88,8 +88,8 @@ def _save_vm(
     keys: Sequence[int],
     notes: list[str],
     inventory: Future[bytes],
-) -> str | None:
-    """The VM's configuration, and its NVRAM, whose file name is returned."""
+) -> tuple[str | None, dict[str, str]]:
+    """The VM's configuration, and its NVRAM, whose file name is returned, with the digests of all of them."""
     directory = inputs.directory
     wanted = {name for key in keys for name in (layout.image(key), layout.digests(key), *layout.markers(key))}
     # Of an earlier attempt of this run, whose directory it is: a torn temporary file, an older manifest.
@@ -106,7 +106,7 @@ def _save_vm(
     if name is not None and content is not None:
         beside.append((name, content))
     host.write_sparse(posixpath.join(vm_files, layout.VM_CONFIG), len(config), [(0, config)], then=beside)
-    return name
+    return name, saved_files.digests({layout.VM_CONFIG: config, **dict(beside)})
 
 
 def _inventory(ctx: Context, inputs: Unpublished) -> bytes:

@@ -39,6 +39,7 @@ def of(
     nvram: str | None,
     notes: tuple[str, ...],
     tools: dict[str, str],
+    saved: dict[str, str],
 ) -> Manifest:
     """Of the point called `point`."""
     vm, snapshot, seen = inputs.vm, inputs.snapshot, there.seen
@@ -69,6 +70,7 @@ def of(
         job_digest=ctx.run.job_digest,
         git_commit=ctx.run.git_commit,
         tools=tools,
+        saved=saved,
     )
     disks = tuple(_dated(disk, made.moment) for disk in made.disks)
     return made.model_copy(update={"disks": disks, "notes": (*notes, *made.clocks)})

@@ -119,12 +119,8 @@ class Publish(Step[Unpublished, Empty, Published]):
             return
         if (protection := verification_records.protection(host, out.path, datetime.now(UTC))) is not None:
             raise IsProtectedError(out.path, protection)
-        directory = posixpath.dirname(out.path)
-        refuse_if_built_on(host, directory, out.point)
-        why = f"run {ctx.run.id} is discarded"
-        log.note(
-            ctx, host, posixpath.dirname(directory), "unpublish", vm=directory, points=(out.point,), text=why
-        )
+        refuse_if_built_on(host, posixpath.dirname(out.path), out.point)
+        log.note_of(ctx, host, out.path, "unpublish", f"run {ctx.run.id} is discarded")
         host.rename(out.path, inputs.directory)
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -12,8 +13,11 @@ from runner.cli.options import print_json
 from runner.cli.work import Work
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import find_first_point
+from steps.points.places import Place
 from steps.repository import verification_records
 from steps.repository.verification_records import Protection
+from steps.trail.entry import Act
+from steps.trail.log import Log
 
 PROTECT_SCHEMA_VERSION = 1
 
@@ -62,9 +66,11 @@ def protect(
         place, path = find_first_point(asked.job, places, point)
         if until is None or reason is None:
             verification_records.unprotect(place.host, path)
+            _note(asked, place, path, "lift", "")
             click.echo(f"{path} is no longer protected", err=asked.as_json)
         else:
             verification_records.write(place.host, path, Protection(until=until, reason=reason, at=now))
+            _note(asked, place, path, "protect", f"until {until:%Y-%m-%d}: {reason}")
             click.echo(f"{path} is protected until the end of {until:%Y-%m-%d}: {reason}", err=asked.as_json)
         told = not lift or asked.as_json
         against = [*verification_records.against(verification_records.read(place.host, path))] if told else []
@@ -74,3 +80,9 @@ def protect(
         day = None if until is None else until.isoformat()
         document = {"path": path, "until": day, "reason": reason, "against": against}
         print_json({"schema_version": PROTECT_SCHEMA_VERSION, **document})
+
+
+def _note(asked: Asked, place: Place, path: str, act: Act, text: str) -> None:
+    log = Log(place.host, place.path, asked.job.name, lambda warning: click.echo(f"! {warning}", err=True))
+    directory, point = posixpath.split(path)
+    log.note(act, vm=directory, points=(point,), text=text)

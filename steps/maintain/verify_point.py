@@ -28,11 +28,12 @@ from steps.qemu import img, nbd_server
 from steps.readback import on_host
 from steps.readback.comparison import ImageReader, ReadBack, Readback
 from steps.readback.image import of_point
-from steps.repository import layout, lookup, manifest, verification_records
+from steps.repository import layout, lookup, manifest, saved_files, verification_records
 from steps.repository.manifest import PointDisk
 from steps.repository.section import locate
 from steps.repository.verification_records import DiskVerified, Level, Verification
 from steps.repository.vm_lock import hold
+from steps.trail import log
 from steps.values.point_checked import DIFFERENCES, PointChecked
 from steps.values.stored_point import StoredDisk
 
@@ -78,6 +79,7 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
         "its chain seems damaged while another run holds the VM (exit code 3; the holder is named)",
         "it is damaged, or was found so before and not every block was read now: disks and offsets are "
         "named, the point is marked and no longer trusted (exit code 5)",
+        "its disks are whole, and a saved file of the VM is not what its manifest says (exit code 5)",
     )
 
     def check(
@@ -111,8 +113,11 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
             disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks)
         )
         verification_records.write(host, path, verified)
+        outcome = "passed" if verified.passed else "damaged"
+        log.note_of(ctx, host, path, "verify", f"level {inputs.level}: {outcome}")
         if not verified.passed:
             raise PointDamagedError(path, host, verified.disks, begun)
+        _check_saved(host, path)
         return PointChecked(
             path=path,
             host=host.name,
@@ -202,6 +207,12 @@ def _disk(
         return blank.model_copy(update={"problem": error.message}), seen
     update = {"compared": seen.found.compared, "different": seen.found.offsets, "readback": seen.by}
     return blank.model_copy(update=update), seen
+
+
+def _check_saved(host: Host, path: str) -> None:
+    """Raises SavedFilesDifferError."""
+    if (made := manifest.read(host, path)) is not None:
+        saved_files.require(host, path, made)
 
 
 class _TablesError(SendenseError):

@@ -32,6 +32,7 @@ from steps.qemu import img, rebase
 from steps.repository import layout, manifest, rebase_journal
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
+from steps.trail import log
 from steps.values.stored_point import DiskImage, StoredDisk
 
 TIMEOUT = 48 * HOUR
@@ -106,6 +107,7 @@ class Rebuilding:
         except BaseException:
             host.remove(new)
             raise
+        log.note(ctx, host, self.root, "rebase", vm=self.directory, points=(move.point,), text=_words(move))
         self._replace(new, disk.image.path, changed)
 
     def finish(self, name: str) -> None:
@@ -245,6 +247,11 @@ def _below(image: DiskImage, onto: str | None) -> tuple[str, ...]:
     """The images below the one in the point `onto`, itself first; they are in the chain already."""
     below = [posixpath.dirname(path) for path in image.images]
     return () if onto is None else image.images[below.index(onto) :]
+
+
+def _words(move: Move) -> str:
+    now = "becomes a full" if move.onto is None else f"is put on {move.onto}"
+    return f"disk {move.key}, backed by {move.parent}, {now}"
 
 
 def _rebuilt(

@@ -13,6 +13,7 @@ from runner.step.context import Context
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import layout
 from steps.restore.target_files import TargetExistsError, is_delivered
+from steps.trail import log
 from steps.values.checked import Checked
 from steps.values.target import Target
 
@@ -69,7 +70,10 @@ class FinalizeRestore(Step[FinalizeRestoreIn, Empty, Delivered]):
         targets = _targets(inputs)
         for target in targets:
             _deliver(ctx, target)
-        return _delivered(targets)
+        out = _delivered(targets)
+        text = f"to {posixpath.dirname(out.files[0])} on {out.host}"
+        log.note_of(ctx, ctx.host(out.repository_host), posixpath.dirname(out.vm_files), "restore", text)
+        return out
 
     def report(self, out: Delivered) -> StepReport:
         made = [

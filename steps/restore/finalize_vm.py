@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 
 from runner.base.errors import Interrupted, SendenseError, StateError
@@ -15,6 +16,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Retained, Step
 from steps.new_vm import unfinished
 from steps.source import compared_disk
+from steps.trail import log
 from steps.values.created_vm import CreatedVm
 from steps.values.planned_vm import PlannedVm
 from steps.values.restored_vm import RestoredVm
@@ -102,6 +104,10 @@ class FinalizeVm(Step[FinalizeVmIn, Empty, RestoredVm]):
             further = _finish(ctx, client, inputs)
             for text in further:
                 ctx.warn(text)
+            plan = inputs.plan
+            point = posixpath.dirname(posixpath.dirname(plan.config))
+            text = f"as VM {plan.machine.name} in vCenter {plan.vcenter}"
+            log.note_of(ctx, ctx.host(plan.repository_host), point, "restore", text)
         if inputs.power_on:
             power.switch_on(client, inputs.vm.moref, inputs.plan.machine.name, inputs.vm.datacenter)
         return _restored(inputs, powered_on=inputs.power_on, further=further)

@@ -19,7 +19,7 @@ from steps.new_vm import decision, placement, saved_inventory, unrecorded
 from steps.new_vm.decision import Decided, Destination, Point
 from steps.new_vm.options import NewVmOptions
 from steps.new_vm.placement import Placement
-from steps.repository import layout, manifest
+from steps.repository import layout, manifest, saved_files
 from steps.repository.manifest import Manifest
 from steps.saved_vm.configuration import Saved
 from steps.values.planned_vm import PlannedDisk, PlannedVm
@@ -119,10 +119,12 @@ def _numbered(problems: tuple[str, ...]) -> str:
 
 
 def _read(host: Host, point: StoredPoint) -> tuple[Manifest, Saved, str]:
-    """The point's manifest, its saved configuration, and where that lies. Raises StateError."""
+    """The point's manifest, its saved configuration, and where that lies. Raises StateError,
+    SavedFilesDifferError."""
     made = manifest.read(host, point.path)
     if made is None:
         raise StateError(f"{point.path} on {host.name} has no manifest any longer: it is being deleted")
+    saved_files.require(host, point.path, made)
     config = posixpath.join(point.path, layout.VM_FILES, made.config)
     return made, unrecorded.configuration(host, config), config
 

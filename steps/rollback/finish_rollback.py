@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from runner.base.errors import SendenseError
 from runner.base.model import JobModel
 from runner.base.units import counted, human_bytes
@@ -12,6 +14,7 @@ from runner.step.step import Empty, Lifetime, Step
 from steps.rollback import at_rest
 from steps.rollback.logs import DiskLogs
 from steps.source import compared_disk
+from steps.trail import log
 from steps.values.created_vm import MarkedVm
 from steps.values.rollback import RollbackDisk, RolledBack
 from steps.values.vm_disk import VmDiskChecked, VmDiskWritten
@@ -80,6 +83,9 @@ class FinishRollback(Step[FinishRollbackIn, Empty, RolledBack]):
         if written := compared_disk.written_since(client, vm, inputs.checked):
             raise WrittenSinceError(vm.name, inputs.source, written)
         marks.remove(client, vm.moref, marks.ROLLBACK)
+        for stored in (disk.stored for disk in inputs.disks[:1]):
+            text = f"into VM {vm.name}, which was rolled back"
+            log.note_of(ctx, ctx.host(stored.image.host), posixpath.dirname(stored.digests), "restore", text)
         return _rolled_back(ctx, inputs)
 
     def report(self, out: RolledBack) -> StepReport:

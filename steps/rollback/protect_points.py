@@ -12,6 +12,7 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import verification_records
+from steps.trail import log
 from steps.values.rollback import ProtectedPoints
 from steps.values.stored_point import StoredPoint
 
@@ -54,7 +55,9 @@ class ProtectPoints(Step[ProtectPointsIn, Empty, ProtectedPoints]):
         until = datetime.now(UTC) + timedelta(seconds=inputs.lasts)
         paths = tuple(dict.fromkeys(point.path for point in _points(inputs)))
         for path in paths:
-            verification_records.protect(ctx.host(inputs.point.host), path, until, inputs.reason)
+            host = ctx.host(inputs.point.host)
+            verification_records.protect(host, path, until, inputs.reason)
+            log.note_of(ctx, host, path, "protect", inputs.reason)
         return ProtectedPoints(host=inputs.point.host, paths=paths)
 
     def preflight(

@@ -80,6 +80,12 @@ def note(
     return of(ctx, host, root).note(act, vm=vm, points=points, text=text)
 
 
+def note_of(ctx: Context, host: Host, path: str, act: Act, text: str = "") -> Head | None:
+    """As `note`, of the one point in the directory `path`."""
+    directory, point = posixpath.split(path)
+    return note(ctx, host, posixpath.dirname(directory), act, vm=directory, points=(point,), text=text)
+
+
 def append(host: Host, root: str, told: Told) -> Head:
     """Raises CommandError, StateError, HostError, Interrupted."""
     path = posixpath.join(root, layout.LOG)

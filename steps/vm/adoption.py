@@ -20,6 +20,7 @@ from runner.step.context import Context
 from steps.repository import identities, layout, marker, vm_place
 from steps.repository.identities import Adoption, Identity
 from steps.repository.section import locate
+from steps.trail import log
 from steps.vm import which_vm
 from steps.vsphere import machine
 from steps.vsphere.client import vcenter
@@ -100,6 +101,9 @@ def adopt(ctx: Context, found: Comparison) -> Adoption:
         if vm_place.known_as(found.host, found.directory) != found.old:
             raise ChangedMeanwhileError(found.directory)
         identities.add(found.host, found.directory, made)
+        root = posixpath.dirname(found.directory)
+        text = f"{made.old.name} ({made.old.instance_uuid}) is {made.new.name} ({made.new.instance_uuid})"
+        log.note(ctx, found.host, root, "adopt", vm=found.directory, text=text)
     return made
 
 

@@ -15,6 +15,7 @@ from steps.repository import parent
 from steps.repository.verification_records import Suspicion
 from tests.chain import FIRST, Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
+from tests.trails import entries
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +105,9 @@ def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
     assert sendense(chain, "protect", first, "--lift") == 0
     assert sendense(chain, "prune", "--keep-last=1", "--yes") == 0
     assert chain.whole() == {chain.points[3]}
+    done = [one for one in entries(chain.root) if first in one.points]
+    assert [one.act for one in done] == ["protect", "lift", "prune"]
+    assert [one.text for one in done] == ["until 2199-12-31: audit", "", "no rule keeps it"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,13 @@ from runner.hosts.host import Host, Lock
 from steps.maintain.verify_point import PointDamagedError, VerifyPoint
 from steps.points import stored
 from steps.repository import catalogue, layout, manifest, verification_records
+from steps.repository.saved_files import SavedFilesDifferError
 from steps.repository.verification_records import Level
 from steps.values.point_checked import PointChecked
 from tests.chain import Chain
+from tests.chains import full
 from tests.hub import OTHER_RUN, Hub
+from tests.trails import acts, entries
 
 pytestmark = pytest.mark.slow
 
@@ -193,3 +196,35 @@ def test_what_was_read_whole_is_not_forgotten_for_a_look_at_the_tables(hub: Hub)
     assert good(hub) == [True, True]
     verify(hub, made.points[1], "metadata")
     assert good(hub) == [True, True]
+
+
+def test_a_verification_is_in_the_log(hub: Hub) -> None:
+    made = chain(hub)
+    verify(hub, made.points[1])
+    flip(made.image(0), 1)
+    with pytest.raises(PointDamagedError):
+        verify(hub, made.points[0], "sample")
+    assert acts(hub.root) == [("verify", made.points[1]), ("verify", made.points[0])]
+    assert [entry.text for entry in entries(hub.root)] == ["level chain: passed", "level sample: damaged"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes().replace(b"secret", b"public")), "has SHA-256"),
+        (Path.unlink, "is gone"),
+    ],
+    ids=["another", "gone"],
+)
+@pytest.mark.parametrize("name", [layout.VM_CONFIG, layout.VM_INVENTORY, "pgtest1.nvram"])
+def test_a_saved_file_of_the_vm_that_is_not_what_was_saved_is_found(
+    hub: Hub, tmp_path: Path, name: str, spoil: Callable[[Path], object], why: str
+) -> None:
+    point = full(hub, tmp_path / "raw").point
+    assert verify(hub, str(point)).compared
+    file = point / layout.VM_FILES / name
+    file.write_bytes(file.read_bytes() + b"secret")
+    spoil(file)
+    with pytest.raises(SavedFilesDifferError, match=f"{name} {why}") as raised:
+        verify(hub, str(point))
+    assert raised.value.exit_code == 5

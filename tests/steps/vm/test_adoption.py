@@ -13,6 +13,7 @@ from steps.repository import identities, layout, vm_place
 from steps.vm import adoption
 from steps.vm.adoption import AnotherVmError, ChangedMeanwhileError, Comparison, HasOwnPointsError
 from tests.lives import FIRST, REBUILT, SECOND, backed_up, discover, web
+from tests.trails import acts
 from tests.vcenter import Lab, Starts, disk
 
 
@@ -48,6 +49,7 @@ def test_a_vm_of_a_rebuilt_vcenter_can_be_adopted(
     found = compare(lab, root)
     assert (found.state, found.directory) == ("differs", str(directory))
     made = adoption.adopt(lab.context(), found)
+    assert acts(root) == [("adopt",)]
     assert identities.read(LocalHost(), str(directory)) == (made,)
     assert (directory / layout.IDENTITIES).stat().st_mode & 0o777 == 0o600
     again = start_vcenter(web(**change), instance_uuid=REBUILT)
