@@ -9,13 +9,12 @@ from collections.abc import Sequence
 import click
 from pydantic import JsonValue
 
-from runner.base.units import counted
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.places import Place
-from steps.repository import layout, marker
-from steps.trail import reading
+from steps.repository import layout, listing, marker, reader
+from steps.trail import comparison, reading
 from steps.trail.entry import Entry
 from steps.trail.reading import Trail
 
@@ -40,13 +39,12 @@ def log(asked: Asked, vms: tuple[str, ...], last: int) -> None:
     """Show who did what to which restore points.
 
     Each repository has a log.jsonl in which every line names the digest of the line before. What is missing
-    or was changed in it is said (exit code 5); what was taken from its end, only a witness knows, see
-    `sendense verify --witness`. With VM, only what was done to points of that VM.
+    or was changed in it is said (exit code 5), and so are points that are gone or there without an entry.
+    What was taken from its end, a witness knows: see `sendense verify --witness`. With VM, only what was done
+    to points of that VM.
     """
     with asked.places() as places:
-        for place in places:
-            marker.require(place.host, place.path)
-        found = [(place, reading.read(place.host, place.path)) for place in places]
+        found = [(place, _read(place)) for place in places]
     if asked.as_json:
         documents: list[JsonValue] = [_document(place, trail, vms) for place, trail in found]
         print_json({"schema_version": LOG_SCHEMA_VERSION, "repositories": documents})
@@ -56,6 +54,25 @@ def log(asked: Asked, vms: tuple[str, ...], last: int) -> None:
         for problem in trail.problems:
             click.echo(f"{posixpath.join(place.path, layout.LOG)} on {place.host.name}: {problem}", err=True)
     raise click.exceptions.Exit(5 if any(trail.problems for _, trail in found) else 0)
+
+
+def _read(place: Place) -> Trail:
+    """With what it does not know of the points that are there."""
+    marker.require(place.host, place.path)
+    trail = reading.read(place.host, place.path)
+    # What a run publishes or deletes just then is explained at the second look.
+    if unexplained := _unexplained(place, trail):
+        trail = reading.read(place.host, place.path)
+        again = _unexplained(place, trail)
+        trail.problems += [text for text in unexplained if text in again]
+    return trail
+
+
+def _unexplained(place: Place, trail: Trail) -> list[str]:
+    seen = listing.find(place.host, place.path, depth=2)
+    there = {(posixpath.dirname(path), posixpath.basename(path)) for path in reader.points_in(seen)}
+    unread = {path.partition("/")[0] for path in seen.failed}
+    return comparison.of_points(there, unread, trail)
 
 
 def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
@@ -68,9 +85,8 @@ def _show(place: Place, trail: Trail, entries: Sequence[Entry], last: int) -> No
         click.echo(f"{where} has no entries")
         return
     shown = entries[-last:]
-    click.echo(
-        f"{where}: {len(entries)} of {counted(len(trail.entries), 'line')}, the newest {len(shown)} shown"
-    )
+    newest = f", the newest {len(shown)} of {len(entries)}" if len(shown) < len(entries) else ""
+    click.echo(f"{where}{newest}")
     rows = [
         (
             f"{entry.at:%Y-%m-%d %H:%M:%S}",

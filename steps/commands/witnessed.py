@@ -64,8 +64,9 @@ def look(asked: Asked, file: Path) -> Seen:
 
 def _of(place: Place, file: Path, lines: list[Witnessed]) -> OfPlace:
     uuid = marker.require(place.host, place.path).uuid
-    trail = reading.read(place.host, place.path)
+    # In this order: of what is deleted meanwhile, the log says so.
     vms = reader.read_all(place.host, place.path).vms
+    trail = reading.read(place.host, place.path)
     findings = tuple(comparison.compare(uuid, vms, lines, trail))
     problems = comparison.of_log(uuid, lines, trail)
     if not any(finding.state not in ("older", "not witnessed") for finding in findings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from runner.base.model import Model
@@ -20,12 +20,17 @@ SAID: Mapping[State, str] = {
     "changed": "not what was witnessed: its manifest says something else of it",
     "gone": "gone, and the log does not say who deleted it",
     "unread": "there, and cannot be read",
-    "not witnessed": "not in the witness file, though it was published after the first that is",
+    "not witnessed": "not in the witness file, though it was published after the first that is; a run that "
+    "still works writes there at its end",
     "older": "published before the first that was witnessed",
 }
 """What is said of a point; of a deleted one the log says more."""
 
 ALARMS: frozenset[State] = frozenset({"changed", "gone", "unread", "not witnessed"})
+
+
+_ADDS = ("publish", "copy")
+_REMOVES = ("prune", "unpublish")
 
 
 class Finding(Model):
@@ -95,9 +100,30 @@ def _is_copy(there: Point | None, one: Witnessed) -> bool:
 
 
 def _removes(entry: Entry) -> bool:
-    return entry.act in ("prune", "unpublish")
+    return entry.act in _REMOVES
 
 
 def _deleted(by: Entry) -> str:
     text = f" ({by.text})" if by.text else ""
     return f"deleted by {by.account} on {by.host} at {by.at:%Y-%m-%d %H:%M} UTC{text}"
+
+
+def of_points(there: Collection[tuple[str, str]], unread: Collection[str], trail: Trail) -> list[str]:
+    """What the log does not know of the points that are `there`, each with its VM's directory: of one that is
+    gone, who deleted it, and of one that is newer than the first it knows, who made it. `unread`: directories
+    of which it is not known what is there. Sentences without a full stop."""
+    made: dict[tuple[str, str], str] = {}
+    for entry in trail.entries:
+        state = "there" if entry.act in _ADDS else "gone" if _removes(entry) else ""
+        made.update(((entry.vm, point), state) for point in entry.points if state)
+    first = min((point for (_, point), state in made.items() if state), default="")
+    found = [
+        f"{vm}/{point} is gone, and the log does not say who deleted it"
+        for (vm, point), state in sorted(made.items())
+        if state == "there" and (vm, point) not in there and vm not in unread
+    ]
+    return found + [
+        f"{vm}/{point} is there, and the log does not say who made it"
+        for vm, point in sorted(set(there) - made.keys())
+        if first and point > first
+    ]

@@ -177,3 +177,25 @@ def test_the_log_is_shown_and_what_is_missing_in_it_is_said(hub: Hub, site: Path
     assert repository["problems"] == ["entry 1 of the log is missing"]
     assert "log.jsonl on hub: entry 1 of the log is missing" in told.err
     assert [entry["points"] for entry in repository["entries"]] == [[other.point]]
+
+
+def test_points_that_the_log_knows_nothing_of_are_said(hub: Hub, site: Path, capsys: Any):
+    """Deleted, and put in, by somebody who left the log as it was."""
+    made, other = publish(hub), publish(hub, run=OTHER_RUN)
+    assert exit_code("log", site) == 0
+    vm = Path(made.path).parent
+    Path(other.path).rename(vm / "20261124T170003Z-beef")
+    capsys.readouterr()
+    assert exit_code("log", site) == 5
+    assert [line.partition(": ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        f"{vm.name}/{other.point} is gone, and the log does not say who deleted it",
+        f"{vm.name}/20261124T170003Z-beef is there, and the log does not say who made it",
+    ]
+
+
+def test_points_from_before_there_was_a_log_are_nothing_to_say(hub: Hub, site: Path):
+    publish(hub)
+    (Path(hub.root) / layout.LOG).unlink()
+    assert exit_code("log", site) == 0
+    publish(hub, run=OTHER_RUN)
+    assert exit_code("log", site) == 0
