@@ -41,9 +41,9 @@ MAY_SEE: dict[str, str] = {
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository trail",
     "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
     "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy trail values nbd",
-    "steps/copies": "",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
+    "steps/copies": "runner/base runner/hosts runner/step repository qemu copy trail values nbd readback points incremental",
     "steps/saved_vm": "runner/base runner/hosts vsphere",
     "steps/new_vm": "runner/base runner/hosts runner/step vsphere repository values saved_vm",
     "steps/machine": "runner/base vsphere values saved_vm",
@@ -57,6 +57,7 @@ MAY_SEE: dict[str, str] = {
     "vsphere repository qemu copy stream trail values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy trail values nbd points source incremental",
     "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine efi boot watch",
+    "steps/copying": "runner/base runner/events runner/step repository qemu copy points copies",
     "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy trail values readback points source",

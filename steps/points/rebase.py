@@ -23,6 +23,7 @@ from runner.base.waiting import until
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.copy.compare import BlockDifference, Compared, compare
+from steps.copy.differing import differing
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.extents import BLOCK
 from steps.nbd.growing_endpoint import GrowingEndpoint
@@ -40,9 +41,6 @@ TIMEOUT = 48 * HOUR
 
 SAMPLE_SHARE, SAMPLE_LEAST, SAMPLE_MOST = 100, 64, 4096
 """Of the blocks that were not written one in a hundred is compared, as when an incremental is verified."""
-
-_CHUNK = 4096
-"""Blocks whose digests are compared at a time."""
 
 
 class RebuiltDiffersError(DifferenceError):
@@ -197,7 +195,7 @@ class Rebuilding:
         """Offsets of the blocks that may be wrong: those that were written, those that are not as in the
         image below, and a sample of the others."""
         with self._digests(move.onto or _full_of(disk), move.key) as below:
-            found = {*_blocks_of(written), *_differing(digests, below)}
+            found = {*_blocks_of(written), *differing(digests, below)}
         total = digests.size // ENTRY
         wanted = min(total, max(SAMPLE_LEAST, min(SAMPLE_MOST, total // SAMPLE_SHARE)))
         # Another run looks at other blocks; the same run, resumed, at the same.
@@ -291,13 +289,3 @@ def _backing(point: str | None, key: int) -> str | None:
 def _blocks_of(written: Iterable[tuple[int, int]]) -> Iterator[int]:
     for start, length in written:
         yield from range(start // BLOCK * BLOCK, start + length, BLOCK)
-
-
-def _differing(one: Digests, other: Digests) -> Iterator[int]:
-    """Offsets of the blocks whose digests are not the same; all beyond the end of the shorter one."""
-    for first in range(0, one.size // ENTRY, _CHUNK):
-        mine, others = (digests.get(first * BLOCK, _CHUNK) for digests in (one, other))
-        if mine != others:
-            for at in range(0, len(mine), ENTRY):
-                if mine[at : at + ENTRY] != others[at : at + ENTRY]:
-                    yield (first + at // ENTRY) * BLOCK

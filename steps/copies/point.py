@@ -1,0 +1,179 @@
+"""One restore point, copied into another repository: its images made there, one by one; the digests of the
+original and the VM's files as they are; the manifest, everything on stable storage, and then one rename.
+
+The source is only read. The copy has the name, the sequence and the witness of the original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from runner.base.errors import DifferenceError, StateError
+from runner.base.model import Model
+from runner.hosts.host import Host
+from runner.step.context import Context
+from steps.copies import missing
+from steps.copies.disk import DiskCopy
+from steps.copies.missing import VmCopies
+from steps.points import stored
+from steps.points.places import Place
+from steps.repository import layout, manifest, marker, reader
+from steps.repository.history import Entry
+from steps.repository.manifest import Manifest, Origin, PointDisk
+from steps.repository.vm_directory import VmDirectory
+from steps.repository.vm_lock import hold
+from steps.trail import log
+from steps.values.stored_point import StoredDisk, StoredPoint
+
+
+class SameRepositoryError(StateError):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} and {other} are the same repository: there is nothing to copy")
+
+
+class SavedDiffersError(DifferenceError):
+    def __init__(self, path: str, host: str) -> None:
+        super().__init__(
+            f"{path} on {host} is not what was saved at the backup, so its point is not copied; `sendense "
+            "verify` marks it"
+        )
+
+
+class PointCopied(Model):
+    point: str
+    written: int
+    """Blocks of 1 MiB that its images hold themselves"""
+    fulls: int
+    """Of its disks, those with an image that stands on no other one"""
+
+
+@dataclass(frozen=True)
+class Copying:
+    """Of one VM's points, from one repository into another."""
+
+    ctx: Context
+    source: Place
+    to: Place
+    vm: VmCopies
+
+    def run(self) -> list[PointCopied]:
+        """Those that were copied now. Raises what `DiskCopy.make` does, SavedDiffersError,
+        SameRepositoryError, NotOnlyCopiesError, LockedError."""
+        ctx, host = self.ctx, self.to.host
+        if self._uuid(self.source) == self._uuid(self.to):
+            raise SameRepositoryError(self.source.name, self.to.name)
+        if not host.exists(self.directory):
+            host.mkdir(self.directory)
+        hold(ctx, host, self.directory, self.vm.vm)
+        there = reader.read(host, self.directory)
+        missing.refuse_others(self.to.name, [there])
+        self._remove_unfinished(there)
+        self._copy_identities()
+        return [
+            copied
+            for point in self.vm.points
+            if point not in there.chains.by_name and (copied := self._put(point)) is not None
+        ]
+
+    @property
+    def directory(self) -> str:
+        return posixpath.join(self.to.path, self.vm.name)
+
+    @property
+    def _partial(self) -> str:
+        return posixpath.join(self.directory, layout.partial(self.ctx.run.id))
+
+    def _uuid(self, place: Place) -> str:
+        return marker.require(place.host, place.path).uuid
+
+    def _remove_unfinished(self, there: VmDirectory) -> None:
+        """Of other runs: the VM's lock is ours, so none of them lives, and what they had is copied again."""
+        others = [path for path in there.unfinished if path != self._partial]
+        self.to.host.remove(*others, recursive=True)
+
+    def _copy_identities(self) -> None:
+        """Of an adopted VM: as whom its points are its own."""
+        path = posixpath.join(self.source.path, self.vm.name, layout.IDENTITIES)
+        try:
+            content = self.source.host.read(path, limit=layout.RECORD_LIMIT)
+        except FileNotFoundError:
+            return
+        self.to.host.write(posixpath.join(self.directory, layout.IDENTITIES), content)
+
+    def _put(self, point: str) -> PointCopied | None:
+        """None if it vanished meanwhile, which is a warning."""
+        source, host = self.source, self.to.host
+        path = posixpath.join(source.path, self.vm.name, point)
+        try:
+            found, made = stored.read(source.host, source.path, path), manifest.read(source.host, path)
+        except StateError:
+            if source.host.exists(path):
+                raise
+            made = None
+        if made is None:
+            self.ctx.warn(f"{self.vm.vm}/{point} was deleted in {source.name} before it could be copied")
+            return None
+        if not host.exists(self._partial):
+            host.mkdir(self._partial)
+        below = missing.older(reader.read(host, self.directory), made)
+        disks = tuple(self._disk(disk, found, below) for disk in made.disks)
+        self._complete(path, made, disks)
+        target = posixpath.join(self.directory, point)
+        host.rename(self._partial, target)
+        text = f"from {source.name}"
+        log.note(self.ctx, host, self.to.path, "copy", vm=self.directory, points=(point,), text=text)
+        return PointCopied(
+            point=point,
+            written=sum(disk.written for disk in disks),
+            fulls=sum(disk.parent is None for disk in disks),
+        )
+
+    def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry]) -> PointDisk:
+        (original,) = (one for one in found.disks if one.key == disk.key)
+        below = self._below(disk, older)
+        return DiskCopy(self.ctx, original, self.to.host, self._partial, below).make(disk)
+
+    def _below(self, disk: PointDisk, older: Sequence[Entry]) -> StoredDisk | None:
+        """The disk in the newest of these copies that has it, in the same size."""
+        for entry in older:
+            known = entry.manifest.disk(disk.key)
+            if known is not None and known.capacity == disk.capacity:
+                (below,) = stored.read(self.to.host, self.to.path, entry.path, (disk.key,)).disks
+                return below
+        return None
+
+    def _complete(self, path: str, made: Manifest, disks: tuple[PointDisk, ...]) -> None:
+        host, directory = self.to.host, self._partial
+        wanted = {name for disk in disks for name in (disk.image, disk.digests)}
+        # Of a point that vanished while a killed run copied it.
+        others = [name for name in host.listdir(directory) if name not in wanted]
+        host.remove(*(posixpath.join(directory, name) for name in others), recursive=True)
+        files = posixpath.join(directory, layout.VM_FILES)
+        host.mkdir(files)
+        for name, content in self._saved(path, made):
+            host.write(posixpath.join(files, name), content)
+        origin = Origin(repository=self._uuid(self.source), at=datetime.now(UTC), run=self.ctx.run.id)
+        copied = made.model_copy(update={"disks": disks, "copied": origin})
+        # Before the manifest that vouches for them.
+        host.sync(*(posixpath.join(directory, name) for name in sorted(wanted)), files)
+        host.write(posixpath.join(directory, layout.MANIFEST), manifest.dump(copied))
+        host.sync(directory)
+
+    def _saved(self, path: str, made: Manifest) -> list[tuple[str, bytes]]:
+        """The VM's files, each compared with its digest where the manifest has one."""
+        host: Host = self.source.host
+        there = set(host.listdir(posixpath.join(path, layout.VM_FILES)))
+        known = (made.config, made.nvram, layout.VM_INVENTORY)
+        names = sorted(made.saved) if made.saved else sorted(there & set(filter(None, known)))
+        found = []
+        for name in names:
+            file = posixpath.join(path, layout.VM_FILES, name)
+            content = b"" if name not in there else host.read(file)
+            if made.saved and (name not in there or hashlib.sha256(content).hexdigest() != made.saved[name]):
+                raise SavedDiffersError(file, host.name)
+            found.append((name, content))
+        return found

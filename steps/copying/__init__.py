@@ -1,0 +1,1 @@
+"""Steps that copy restore points into another repository."""

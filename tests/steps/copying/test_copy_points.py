@@ -1,0 +1,138 @@
+"""Restore points of one repository are copied into another one, where each reads as its original with qemu-img alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.base.units import MiB
+from runner.cli import main
+from runner.hosts.local import LocalHost
+from steps.repository import layout, manifest, marker, reader
+from steps.repository.manifest import Manifest
+from steps.trail import witness
+from tests.chain import Chain, qemu
+from tests.hub import Hub, hub_on, tree
+
+pytestmark = pytest.mark.slow
+
+HOST = LocalHost("hub")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    with hub_on(HOST, str(tmp_path / "main"), tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def chain(hub: Hub) -> Chain:
+    """A full and three incrementals: new bytes, a block that became zero, and one that changed back."""
+    made = Chain(Path(hub.root))
+    made.add({2000: None, 2001: None}, {2000: ((0, 512, 1), (2 * MiB, MiB, 7)), 2001: ((MiB, 512, 3),)})
+    made.add({2000: 0, 2001: 0}, {2000: ((MiB, 4096, 2),)})
+    made.add({2000: 1, 2001: 1}, {2000: ((2 * MiB, MiB, 0),), 2001: ((4 * MiB - 512, 512, 9),)})
+    made.add({2000: 2, 2001: 2}, {2000: ((2 * MiB, MiB, 7),)})
+    return made
+
+
+@pytest.fixture
+def site(chain: Chain) -> Path:
+    offsite = chain.root.with_name("offsite")
+    marker.init(HOST, str(offsite))
+    path = chain.root.with_name("site.yaml")
+    places = f"main: {{host: hub, path: {chain.root}}}, offsite: {{host: hub, path: {offsite}}}"
+    path.write_text(f"version: 1\nhosts: {{hub: local}}\nrepositories: {{{places}}}\n")
+    path.with_name("copy.yaml").write_text(
+        "version: 1\nname: copy\ninclude: site.yaml\ntemplate: copy\nvars: {repository: main, to: offsite}\n"
+    )
+    return path
+
+
+def run(site: Path, *words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")), *words))
+    return int(left.value.code or 0)
+
+
+def copies(chain: Chain) -> Chain:
+    return replace(chain, root=chain.root.with_name("offsite"))
+
+
+def manifest_of(point: Path) -> Manifest:
+    found = manifest.read(HOST, str(point))
+    assert found is not None
+    return found
+
+
+def test_every_point_is_copied_and_reads_as_its_original_with_qemu_img_alone(site: Path, chain: Chain) -> None:
+    before = tree(chain.root)
+    assert run(site) == 0
+    there = copies(chain)
+    assert there.whole() == set(chain.points)
+    assert tree(chain.root) == before, "the source is only read"
+    for number in range(4):
+        original, copy = manifest_of(chain.path(number)), manifest_of(there.path(number))
+        assert witness.digest(copy) == witness.digest(original)
+        assert copy.copied is not None and copy.copied.repository == marker.require(HOST, str(chain.root)).uuid
+        assert (there.path(number) / layout.VM_FILES / layout.VM_CONFIG).read_bytes() == b"{}"
+    vm = reader.read(HOST, str(there.directory))
+    assert all(vm.chains.good(entry) for entry in vm.entries) and not vm.unfinished
+    assert manifest_of(there.path(1)).disks[0].written == 1
+    assert [disk.parent for disk in manifest_of(there.path(3)).disks] == [chain.points[2]] * 2
+
+
+def test_only_what_is_newer_than_the_newest_copy_is_copied(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(site) == 0
+    there = copies(chain)
+    shutil.rmtree(there.path(3))
+    shutil.rmtree(there.path(0).with_name(chain.points[2]))
+    chain.add({2000: None, 2001: None}, {2000: ((0, 512, 4),)})
+    capsys.readouterr()
+    assert run(site) == 0
+    assert there.whole() == {chain.points[number] for number in (0, 1, 2, 3, 4)}
+    shutil.rmtree(there.path(1))
+    assert run(site) == 0
+    assert "nothing to copy" in capsys.readouterr().err
+    assert chain.points[1] not in {path.name for path in there.directory.iterdir()}
+
+
+def test_what_the_chain_was_rebased_onto_does_not_matter_to_a_copy(site: Path, chain: Chain) -> None:
+    """The retention of the first repository deletes and rebuilds; copies stand on the copies that are there."""
+    assert run(site, "--set", f"point={chain.points[0]}") == 0
+    assert run(site, "--set", f"point={chain.points[2]}") == 0
+    there = copies(chain)
+    assert there.whole() == {chain.points[0], chain.points[2]}
+    assert manifest_of(there.path(2)).disks[0].parent == chain.points[0]
+
+
+def test_rot_in_the_original_is_found_and_not_copied(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -P 5 {3 * MiB} 512", str(chain.image(0)))
+    assert run(site) == 5
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"does not match its digest at offset {3 * MiB}" in said
+    assert copies(chain).whole() == set()
+
+
+def test_a_repository_that_backups_write_into_takes_no_copies(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Chain(chain.root.with_name("offsite"), "other", "77777777-9f10-4a5e-8b32-0123456789ab")
+    other.add({2000: None}, {})
+    assert run(site) == 2
+    assert "which is no copy" in " ".join(capsys.readouterr().err.split())
+    assert not copies(chain).directory.exists()
+
+
+def test_copies_into_the_repository_itself_are_refused(site: Path, chain: Chain) -> None:
+    before = tree(chain.root)
+    assert run(site, "--set", "to=main") != 0
+    assert tree(chain.root) == before
