@@ -82,7 +82,10 @@ def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
 def _show(place: Place, trail: Trail, entries: Sequence[Entry], last: int) -> None:
     where = f"{place.name}: {posixpath.join(place.path, layout.LOG)} on {place.host.name}"
     if not trail.entries:
-        click.echo(f"{where} has no entries")
+        click.echo(
+            f"{where} has no entries: nothing was done since there are logs, or it was deleted, which "
+            "`sendense verify --witness` tells"
+        )
         return
     shown = entries[-last:]
     newest = f", the newest {len(shown)} of {len(entries)}" if len(shown) < len(entries) else ""
