@@ -13,7 +13,7 @@ from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.places import Place
-from steps.repository import layout, listing, marker, reader
+from steps.repository import layout, marker, reader
 from steps.trail import comparison, reading
 from steps.trail.entry import Entry
 from steps.trail.reading import Trail
@@ -69,10 +69,7 @@ def _read(place: Place) -> Trail:
 
 
 def _unexplained(place: Place, trail: Trail) -> list[str]:
-    seen = listing.find(place.host, place.path, depth=2)
-    there = {(posixpath.dirname(path), posixpath.basename(path)) for path in reader.points_in(seen)}
-    unread = {path.partition("/")[0] for path in seen.failed}
-    return comparison.of_points(there, unread, trail)
+    return comparison.of_points(reader.read_all(place.host, place.path).vms.values(), trail)
 
 
 def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
@@ -82,10 +79,7 @@ def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
 def _show(place: Place, trail: Trail, entries: Sequence[Entry], last: int) -> None:
     where = f"{place.name}: {posixpath.join(place.path, layout.LOG)} on {place.host.name}"
     if not trail.entries:
-        click.echo(
-            f"{where} has no entries: nothing was done since there are logs, or it was deleted, which "
-            "`sendense verify --witness` tells"
-        )
+        click.echo(f"{where} has no entries")
         return
     shown = entries[-last:]
     newest = f", the newest {len(shown)} of {len(entries)}" if len(shown) < len(entries) else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from runner.base.model import Model
+from steps.repository import layout
 from steps.repository.history import Entry as Point
 from steps.repository.vm_directory import VmDirectory
 from steps.trail import witness
@@ -108,22 +109,33 @@ def _deleted(by: Entry) -> str:
     return f"deleted by {by.account} on {by.host} at {by.at:%Y-%m-%d %H:%M} UTC{text}"
 
 
-def of_points(there: Collection[tuple[str, str]], unread: Collection[str], trail: Trail) -> list[str]:
-    """What the log does not know of the points that are `there`, each with its VM's directory: of one that is
-    gone, who deleted it, and of one that is newer than the first it knows, who made it. `unread`: directories
-    of which it is not known what is there. Sentences without a full stop."""
+def of_points(vms: Iterable[VmDirectory], trail: Trail) -> list[str]:
+    """What the log does not know of the points that are there: of one that is gone, who deleted it; of one
+    that is newer than the first it knows, or made since there are logs, who made it. Sentences without a full
+    stop."""
     made: dict[tuple[str, str], str] = {}
     for entry in trail.entries:
         state = "there" if entry.act in _ADDS else "gone" if _removes(entry) else ""
         made.update(((entry.vm, point), state) for point in entry.points if state)
-    first = min((point for (_, point), state in made.items() if state), default="")
+    there: dict[tuple[str, str], Point | None] = {}
+    for vm in vms:
+        there.update(((vm.name, point), None) for point in vm.unread_points if layout.is_point(point))
+        there.update(((vm.name, point.point), point) for point in vm.entries)
+        if _all_in_doubt(vm):
+            there.update((key, there.get(key)) for key in made if key[0] == vm.name)
+    first = min((point for _, point in made), default=None)
     found = [
         f"{vm}/{point} is gone, and the log does not say who deleted it"
         for (vm, point), state in sorted(made.items())
-        if state == "there" and (vm, point) not in there and vm not in unread
+        if state == "there" and (vm, point) not in there
     ]
     return found + [
         f"{vm}/{point} is there, and the log does not say who made it"
-        for vm, point in sorted(set(there) - made.keys())
-        if first and point > first
+        for vm, point in sorted(there.keys() - made.keys())
+        if _is_since_logs(there[vm, point]) or (first is not None and point > first)
     ]
+
+
+def _is_since_logs(point: Point | None) -> bool:
+    # What makes a log also says the digests of a VM's saved files.
+    return point is not None and bool(point.manifest.saved)

@@ -19,9 +19,11 @@ import pytest
 
 from runner.base.units import MiB
 from runner.cli import main
-from steps.repository import manifest
+from runner.hosts.local import LocalHost
+from steps.repository import manifest, marker
 from steps.repository.manifest import Manifest
-from steps.trail import witness
+from steps.trail import reading, witness
+from steps.trail.witness import Witnessed
 from tests.estate import VM, Estate, disk, estate, inventory, machine, read
 from tests.pages import PAGES, Block, blocks, commands
 
@@ -38,12 +40,10 @@ CHAIN, NAMES, DISKS, CONTENT = map(typed_for, ("log.jsonl", ">points.txt", "<poi
 
 @dataclass
 class Attacked:
-    """A repository of three points. `witnessed`: what is kept of them elsewhere, by name; `disks`: what was backed up."""
+    """A repository of three points. `disks`: what was backed up, by point."""
 
     estate: Estate
-    witnessed: dict[str, str] = field(default_factory=dict)
     disks: dict[str, bytes] = field(default_factory=dict)
-    log_length: int = 0
 
     @property
     def repository(self) -> Path:
@@ -54,38 +54,53 @@ class Attacked:
         return self.repository / "log.jsonl"
 
     @property
+    def witness(self) -> Path:
+        """What is kept of the points elsewhere."""
+        return self.estate.directory / "witness.jsonl"
+
+    @property
     def points(self) -> list[Path]:
         return sorted(self.repository.glob("*/2*Z-????"))
 
     def night(self, job: Path, seed: int) -> None:
         self.estate.vcenter.write(VM, 2000, seed % 3 * MiB, random.Random(seed).randbytes(64 << 10))
         point = self.estate.backup(job)
-        self.witnessed[point.name] = witness.digest(read(point))
+        self.keep(point)
         self.disks[point.name] = self.estate.vcenter.read(VM, 2000, 0, SIZE)
-        self.log_length = len(self.log.read_bytes())
+
+    def keep(self, point: Path) -> None:
+        """As `run --witness` does."""
+        made, here = read(point), LocalHost()
+        kept = Witnessed(
+            repository=marker.require(here, str(self.repository)).uuid,
+            vm=point.parent.name,
+            point=made.point,
+            published=made.published,
+            digest=witness.digest(made),
+            log=reading.read(here, str(self.repository)).head,
+        )
+        with self.witness.open("a") as file:
+            file.write(kept.model_dump_json() + "\n")
 
     def tellers(self) -> set[str]:
         asked = {"verify": self.is_verified, "witness": self.is_as_witnessed, "log": self.is_as_logged}
         return {name for name, well in asked.items() if not well()}
 
     def is_verified(self) -> bool:
-        directory = self.estate.directory
-        with pytest.raises(SystemExit) as left:
-            main(["verify", str(directory / "site.yaml"), "--all", "--state", tempfile.mkdtemp(dir=directory)])
-        return not left.value.code
+        return self.ends_well("verify", "--all", "--state", tempfile.mkdtemp(dir=self.estate.directory))
 
     def is_as_witnessed(self) -> bool:
-        there = {point.name: witness.digest(read(point)) for point in self.points}
-        return there == self.witnessed and len(self.log.read_bytes()) >= self.log_length
+        return self.ends_well("verify", "--witness", str(self.witness))
 
     def is_as_logged(self) -> bool:
-        """Whether it is one chain, and of the points that are there."""
-        if not self.is_typed(CHAIN):
-            return False
-        entries = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return {name for one in entries if one["act"] == "publish" for name in one["points"]} == {
-            point.name for point in self.points
-        }
+        """By the program, and where it is not one chain, by the page's own line too."""
+        said = self.ends_well("log")
+        return self.is_typed(CHAIN) and said
+
+    def ends_well(self, command: str, *words: str) -> bool:
+        with pytest.raises(SystemExit) as left:
+            main([command, str(self.estate.directory / "site.yaml"), *words])
+        return not left.value.code
 
     def is_typed(self, block: Block, where: Path | None = None) -> bool:
         """Whether all of it ends well."""
@@ -189,7 +204,7 @@ ON_POINTS: dict[str, tuple[Callable[[list[Path]], object], str]] = {
     "an image leads elsewhere": (lambda points: lead_elsewhere(points[-1]), "verify"),
     "a point is renamed": (lambda points: rename(points[-1], "20261123T170000Z-beef"), "verify witness log"),
     "two points are exchanged": (lambda points: exchange(points[1], points[2]), "verify witness"),
-    "the VM's directory is replaced": (lambda points: rename(points[0].parent, "vm"), "verify"),
+    "the VM's directory is replaced": (lambda points: rename(points[0].parent, "vm"), "verify witness log"),
     "a manifest asks for another date": (
         lambda points: forge(points[-1], {"published": "2001-01-01T00:00:00Z"}),
         "witness",

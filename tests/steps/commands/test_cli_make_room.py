@@ -16,8 +16,10 @@ from runner.hosts.local import LocalHost
 from steps.points import room
 from steps.repository import layout, verification_records
 from steps.repository.verification_records import Protection, Suspect, Suspicion
+from steps.trail import log
 from tests.chain import FIRST, Chain
 from tests.hub import INSTANCE, RUN, Hub, hub_on
+from tests.trails import acts
 
 pytestmark = pytest.mark.slow
 
@@ -149,15 +151,18 @@ def test_it_stops_once_so_much_is_free_though_more_was_agreed_to(hub: Hub, chain
     ballast.write_bytes(bytes(8 * MiB))
     deleted = []
     wanted = hub.host.free_bytes(hub.root) + 9 * MiB
-    for point, gone in room.delete(hub.host, str(chain.directory), chain.points[2::-1], wanted, datetime.now(UTC)):
+    now, trail = datetime.now(UTC), log.of(hub.context(), hub.host, hub.root)
+    for point, gone in room.delete(hub.host, str(chain.directory), chain.points[2::-1], wanted, now, trail):
         deleted.append((point, gone))
         ballast.unlink(missing_ok=True)
     assert deleted == [(chain.points[2], True)]
+    assert acts(hub.root) == [("prune", chain.points[2])]
 
 
 def test_what_is_needed_by_now_stays_though_it_was_agreed_to(hub: Hub, chain: Chain) -> None:
     protected(hub, chain)
-    found = list(room.delete(hub.host, str(chain.directory), chain.points[2::-1], 1 << 40, datetime.now(UTC)))
+    now, trail = datetime.now(UTC), log.of(hub.context(), hub.host, hub.root)
+    found = list(room.delete(hub.host, str(chain.directory), chain.points[2::-1], 1 << 40, now, trail))
     assert [gone for _, gone in found] == [True, False, False]
     assert chain.whole() == kept(chain, 0, 1, 3, 4, 5)
 

@@ -174,7 +174,8 @@ def test_the_log_is_shown_and_what_is_missing_in_it_is_said(hub: Hub, site: Path
     assert exit_code("log", site, "--json") == 5
     told = capsys.readouterr()
     (repository,) = json.loads(told.out)["repositories"]
-    assert repository["problems"] == ["entry 1 of the log is missing"]
+    unexplained = f"{Path(made.path).parent.name}/{made.point} is there, and the log does not say who made it"
+    assert repository["problems"] == ["entry 1 of the log is missing", unexplained]
     assert "log.jsonl on hub: entry 1 of the log is missing" in told.err
     assert [entry["points"] for entry in repository["entries"]] == [[other.point]]
 
@@ -193,9 +194,13 @@ def test_points_that_the_log_knows_nothing_of_are_said(hub: Hub, site: Path, cap
     ]
 
 
-def test_points_from_before_there_was_a_log_are_nothing_to_say(hub: Hub, site: Path):
-    publish(hub)
-    (Path(hub.root) / layout.LOG).unlink()
+def test_points_from_before_there_was_a_log_are_nothing_to_say(hub: Hub, site: Path, capsys: Any):
+    path = Path(publish(hub).path)
+    log = Path(hub.root) / layout.LOG
+    log.unlink()
+    assert exit_code("log", site) == 5, "it was made since there are logs"
+    assert "is there, and the log does not say who made it" in capsys.readouterr().err
+    (path / layout.MANIFEST).write_bytes(manifest.dump(manifest_of(path).model_copy(update={"saved": {}})))
     assert exit_code("log", site) == 0
     publish(hub, run=OTHER_RUN)
     assert exit_code("log", site) == 0
