@@ -57,7 +57,7 @@ MAY_SEE: dict[str, str] = {
     "vsphere repository qemu copy stream trail values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy trail values nbd points source incremental",
     "steps/drill": "runner/base runner/hosts runner/events runner/step repository qemu values nbd points saved_vm machine efi boot watch",
-    "steps/copying": "runner/base runner/events runner/step repository qemu copy points copies",
+    "steps/copying": "runner/base runner/events runner/step repository qemu copy values points copies",
     "steps/certify": "runner/base vsphere stream new_vm",
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy trail values readback points source",
@@ -71,7 +71,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill maintain certify saved_vm machine boot watch coverage notices metrics lab "
+    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill copying maintain certify saved_vm machine boot watch coverage notices metrics lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""

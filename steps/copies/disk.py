@@ -66,6 +66,8 @@ class DiskCopy:
     host: Host
     directory: str
     below: StoredDisk | None
+    to: str
+    """The job's name of that repository."""
 
     @property
     def image(self) -> DiskImage:
@@ -124,7 +126,9 @@ class DiskCopy:
             image=f"{self.host.name}:{path} of {disk.point}",  # that of the next point has the same name
             snapshot=disk.point,
         )
-        ledger = DiskLedger(self.ctx, head)
+        # A run copies disks of one key of many VMs, each at its own time and place.
+        name = f"{layout.ledger(disk.key)}-{posixpath.basename(posixpath.dirname(self.directory))}-{self.to}"
+        ledger = DiskLedger(self.ctx, head, name)
         backing = None if self.below is None else layout.backing(self.below.point, disk.key)
         if not (
             ledger.holds_something

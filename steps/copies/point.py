@@ -135,7 +135,7 @@ class Copying:
     def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry]) -> PointDisk:
         (original,) = (one for one in found.disks if one.key == disk.key)
         below = self._below(disk, older)
-        return DiskCopy(self.ctx, original, self.to.host, self._partial, below).make(disk)
+        return DiskCopy(self.ctx, original, self.to.host, self._partial, below, self.to.name).make(disk)
 
     def _below(self, disk: PointDisk, older: Sequence[Entry]) -> StoredDisk | None:
         """The disk in the newest of these copies that has it, in the same size."""

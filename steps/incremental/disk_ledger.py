@@ -28,9 +28,11 @@ SAMPLE_MAX = 4096
 
 
 class DiskLedger:
-    def __init__(self, ctx: Context, head: LedgerHead) -> None:
+    """`name`: of its file among what the run keeps, where a run has several for one disk key."""
+
+    def __init__(self, ctx: Context, head: LedgerHead, name: str = "") -> None:
         self._ctx = ctx
-        self._log: Log = ctx.log(layout.ledger(head.disk_key))
+        self._log: Log = ctx.log(name or layout.ledger(head.disk_key))
         self._head = head
         self._ledger = Ledger(self._log.append)
         self._begun = False

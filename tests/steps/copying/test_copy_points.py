@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -136,3 +137,26 @@ def test_copies_into_the_repository_itself_are_refused(site: Path, chain: Chain)
     before = tree(chain.root)
     assert run(site, "--set", "to=main") != 0
     assert tree(chain.root) == before
+
+
+def copy(site: Path, *words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(("copy", f"--state={site.with_name('state')}", str(site), *words))
+    return int(left.value.code or 0)
+
+
+def test_the_command_copies_one_point_or_all_and_says_which(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert copy(site, "--to", "offsite", "--dry-run") == 0
+    assert "4 points to copy" in capsys.readouterr().out
+    assert copies(chain).whole() == set()
+    assert copy(site, "pgtest1", "--to", "offsite", "--json") == 0
+    (vm,) = json.loads(capsys.readouterr().out)["vms"]
+    assert [point["point"] for point in vm["points"]] == [chain.points[3]]
+    assert copies(chain).whole() == {chain.points[3]}
+
+
+def test_a_repository_that_the_site_does_not_name_is_a_sentence(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert copy(site, "--to", "ofsite") == 2
+    assert "has no repository 'ofsite'; did you mean 'offsite'?" in capsys.readouterr().err

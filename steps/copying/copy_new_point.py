@@ -1,0 +1,110 @@
+"""copy-new-point: after a backup, its VM's restore points are copied into other repositories, where that is
+due."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Annotated
+
+from runner.base.errors import Interrupted, SendenseError
+from runner.base.model import JobModel, Model, SectionName
+from runner.events.step_report import Statement, StepReport
+from runner.step.context import Context
+from runner.step.preflight import Known, Preflight
+from runner.step.setting import Setting
+from runner.step.step import Empty, Lifetime, Step
+from steps.copies import missing
+from steps.copies.point import Copying
+from steps.points.places import Place
+from steps.qemu import img
+from steps.repository import reader
+from steps.repository.section import locate
+from steps.values.cleaned import Cleaned
+from steps.values.copy_rule import CopyRule
+from steps.values.published import Published
+
+
+class CopyNewPointIn(JobModel):
+    point: Published
+    """The point that the backup has made"""
+    repository: Annotated[str, SectionName("repositories")]
+    """The repository that it is in, an entry of `repositories`"""
+    rules: tuple[CopyRule, ...]
+    """Where its VM's points are copied to, and how often"""
+    cleaned: Cleaned
+    """What was released before: a run whose snapshot stays is not kept busy by copies"""
+
+
+class NewPointCopied(Model):
+    copied: tuple[str, ...] = ()
+    """A sentence each, without a full stop"""
+    trouble: tuple[str, ...] = ()
+    """What kept points from being copied, as well"""
+
+
+class CopyNewPoint(Step[CopyNewPointIn, Empty, NewPointCopied]):
+    """Copies what other repositories lack of the VM's good points. It is the end of a backup that is good
+    already: a copy that fails is a warning, and the next run makes up for it."""
+
+    name = "copy-new-point"
+    lifetime = Lifetime.KEEP
+    In = CopyNewPointIn
+    Out = NewPointCopied
+    tools = (img.QEMU_IMG,)
+    example = (
+        'uses: copy-new-point, with: {point: "${{ publish }}", repository: main, rules: [{to: offsite, when: '
+        'weekly}], cleaned: "${{ cleanup }}"}, when: always'
+    )
+    errors = ("none: what keeps it from its work is a warning",)
+
+    def check(
+        self, ctx: Context, inputs: CopyNewPointIn, recorded: NewPointCopied | None
+    ) -> NewPointCopied | None:
+        return recorded
+
+    def run(self, ctx: Context, inputs: CopyNewPointIn, live: Empty) -> NewPointCopied:
+        copied: list[str] = []
+        trouble: list[str] = []
+        for rule in inputs.rules:
+            if ctx.stop.is_set():
+                break
+            try:
+                copied += _copy(ctx, inputs, rule)
+            except Interrupted:
+                break  # the backup is done; the next run copies
+            except SendenseError as error:
+                trouble.append(f"not all of {inputs.point.vm} was copied to {rule.to}: {error.message}")
+                ctx.warn(trouble[-1])
+        return NewPointCopied(copied=tuple(copied), trouble=tuple(trouble))
+
+    def preflight(
+        self, ctx: Context | None, known: Known[CopyNewPointIn, NewPointCopied]
+    ) -> Preflight[NewPointCopied]:
+        rules = known.told.get("rules")
+        if not rules:
+            return Preflight()
+        text = ", ".join(f"in {rule.to}, {rule.when}" for rule in rules)
+        return Preflight(settings=(Setting(name="copies", text=text),))
+
+    def report(self, out: NewPointCopied) -> StepReport:
+        made = (Statement(about="made", text=f"{text}.") for text in out.copied)
+        return StepReport(
+            statements=(*made, *(Statement(about="noted", text=f"{one}.") for one in out.trouble))
+        )
+
+
+def _copy(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:
+    """What was copied, in sentences."""
+    source, to = (Place(name, *locate(ctx, name)) for name in (inputs.repository, rule.to))
+    directory = posixpath.dirname(inputs.point.path)
+    vm = reader.read(source.host, directory)
+    there = reader.read(to.host, posixpath.join(to.path, vm.name))
+    new = vm.chains.by_name.get(inputs.point.point)
+    copied = None if there.newest is None else there.newest.moment
+    if new is None or not rule.is_due(copied, new.moment):
+        return []
+    due, left = missing.of_vm(vm, there)
+    for text in left:
+        ctx.warn(text)
+    points = Copying(ctx, source, to, due).run()
+    return [f"Copy of {vm.vm_name}/{point.point} in {rule.to}" for point in points]
