@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,3 +212,16 @@ def test_a_job_names_the_other_repositories_that_may_have_its_point(
     assert sendense("run", job) == 0
     assert (to / "pgtest1-disk-2000.raw").read_bytes() == chain.reference[(chain.points[1], 2000)]
     assert f"using {chain.points[1]} in offsite" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_point_is_taken_from_the_other_while_the_host_of_the_first_cannot_be_reached(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens there, and nobody else takes it
+        away = f"away: {{ssh: nobody@127.0.0.1, port: {closed.getsockname()[1]}, known-hosts: /dev/null}}"
+        text = site.read_text().replace("hosts: {hub: local}", f"hosts: {{hub: local, {away}}}")
+        site.write_text(text.replace("main: {host: hub", "main: {host: away"))
+        assert restored(site, chain, 1, "pgtest1")
+    said = capsys.readouterr().err
+    assert "repository main cannot be read: " in said and f"using {chain.points[1]} in offsite" in said

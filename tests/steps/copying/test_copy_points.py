@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from steps.repository import layout, manifest, marker, reader
 from steps.repository.manifest import Manifest
 from steps.trail import witness
 from tests.chain import Chain, qemu
+from tests.eventually import eventually
 from tests.hub import Hub, hub_on, tree
 
 pytestmark = pytest.mark.slow
@@ -160,3 +163,46 @@ def test_the_command_copies_one_point_or_all_and_says_which(
 def test_a_repository_that_the_site_does_not_name_is_a_sentence(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert copy(site, "--to", "ofsite") == 2
     assert "has no repository 'ofsite'; did you mean 'offsite'?" in capsys.readouterr().err
+
+
+def test_a_copy_that_was_killed_resumes_and_leaves_nothing_unfinished(site: Path, chain: Chain) -> None:
+    there = copies(chain)
+    argv = [
+        sys.executable,
+        "-m",
+        "runner.cli",
+        "run",
+        f"--state={site.with_name('state')}",
+        str(site.with_name("copy.yaml")),
+    ]
+    killed = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: list(there.directory.glob(f"*{layout.PARTIAL}/{layout.image(2001)}")))
+    finally:
+        killed.kill()
+        killed.wait()
+    assert len(there.whole()) < 4
+    assert run(site) == 0
+    assert there.whole() == set(chain.points)
+    assert not list(there.directory.glob(f"*{layout.PARTIAL}"))
+
+
+@pytest.fixture
+def read_only(site: Path, chain: Chain) -> Iterator[Path]:
+    """The first repository as its host shows it to the account of the second."""
+    shown = chain.root.with_name("shown")
+    shown.mkdir()
+    mounted = subprocess.run(
+        ["mount", "--bind", "-o", "ro", str(chain.root), str(shown)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("nobody but root mounts")
+    site.write_text(site.read_text().replace(f"path: {chain.root}}}", f"path: {shown}}}"))
+    yield shown
+    subprocess.run(["umount", str(shown)], check=True)
+
+
+@pytest.mark.usefixtures("read_only")
+def test_a_source_that_cannot_be_written_to_is_enough(site: Path, chain: Chain) -> None:
+    assert run(site) == 0
+    assert copies(chain).whole() == set(chain.points)
