@@ -129,7 +129,7 @@ def reference() -> dict[str, set[str]]:
             names, options = [""], first
         else:
             options = others[0]
-            names = re.findall(r"`((?:[a-z]+ )*[a-z]+)", first) or names
+            names = re.findall(r"`((?:[a-z][a-z-]* )*[a-z][a-z-]*)", first) or names
         for name in names:
             found.setdefault(name, set()).update(re.findall(r"`(--?[a-z][a-z-]*)", options))
     return found

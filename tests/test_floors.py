@@ -32,7 +32,7 @@ MAY_SEE: dict[str, str] = {
     "steps/copy": "runner/base runner/hosts runner/step",
     "steps/guest": "runner/base runner/hosts runner/step",
     "steps/stream": "runner/base",
-    "steps/lock": "",
+    "steps/lock": "runner/base runner/hosts",
     "steps/trail": "runner/base runner/hosts runner/step repository",
     "steps/brake": "",
     # What steps hand each other, and what several of them share.
@@ -71,7 +71,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill copying maintain certify saved_vm machine boot watch coverage notices metrics lab "
+    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill copying maintain certify saved_vm machine boot watch coverage notices metrics lock lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""

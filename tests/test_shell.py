@@ -100,7 +100,8 @@ def test_every_script_is_loaded_or_sourced() -> None:
     idle = [
         str(path)
         for path in SCRIPTS
-        if f'load("{path}")' not in everything and not re.search(rf"(?m)^\. \S*/{re.escape(path.name)}$", everything)
+        if not re.search(rf'(load|source)\("{re.escape(str(path))}"\)', everything)
+        and not re.search(rf"(?m)^\. \S*/{re.escape(path.name)}$", everything)
     ]
     assert not idle
 

@@ -39,11 +39,16 @@ def load(path: str) -> Script:
     return Script("".join(f"{line}\n" for line in _lines(path)))
 
 
+def source(path: str) -> str:
+    """The text of the script at that path with its comments: for people who read it before they run it."""
+    package, _, name = path.partition("/")
+    return resources.files(package).joinpath(name).read_text("utf-8")
+
+
 def _lines(path: str) -> Iterator[str]:
     """Without comments: every command that is run carries the text of one script, and a login shell takes no
     argument of more than 128 KiB (execve(2), MAX_ARG_STRLEN)."""
-    package, _, name = path.partition("/")
-    for line in resources.files(package).joinpath(name).read_text("utf-8").splitlines():
+    for line in source(path).splitlines():
         if sourced := _SOURCED.fullmatch(line):
             yield from _lines(posixpath.normpath(posixpath.join(posixpath.dirname(path), sourced[1])))
         elif line.strip() and not line.lstrip().startswith("#"):

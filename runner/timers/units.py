@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from runner.base.render import render_report
+from runner.base.systemd import literal, word
 from runner.hosts.secrets import credential
 from runner.job.schedule import Schedule
 from runner.timers.on_calendar import left_out, on_calendar
@@ -52,7 +52,7 @@ class Service:
         about: dict[str, object] = {
             "marker": MARKER,
             "file": _line(self.file),
-            "name": _literal(_line(self.job)),
+            "name": literal(_line(self.job)),
         }
         timer: dict[str, object] = {
             "schedule": self.schedule,
@@ -60,12 +60,12 @@ class Service:
             "left_out": list(left_out(self.schedule, now)),
         }
         # With a dash: what is not there (a disk that is not mounted) is told by the run, not by systemd.
-        writable = [_word(f"-{path}") for path in dict.fromkeys((self.account.home, *self.writes))]
+        writable = [word(f"-{path}") for path in dict.fromkeys((self.account.home, *self.writes))]
         service: dict[str, object] = {
             "user": self.account.name,
-            "directory": _literal(self.directory),
-            "command": " ".join(_word(word.replace("$", 2 * "$")) for word in self.command),
-            "credentials": [(credential(file), _literal(file)) for file in self.files],
+            "directory": literal(self.directory),
+            "command": " ".join(word(one.replace("$", 2 * "$")) for one in self.command),
+            "credentials": [(credential(file), literal(file)) for file in self.files],
             "variables": self.variables,
             "writable": [*TEMPORARY, *writable],
         }
@@ -77,16 +77,3 @@ class Service:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _literal(text: str) -> str:
-    """As systemd.unit(5) reads a value that is no list of words."""
-    return text.replace("%", "%%")
-
-
-def _word(text: str) -> str:
-    """As one of a list of words, systemd.syntax(7)."""
-    kept = _literal(text)
-    if re.fullmatch(r"[\w%+=:,./@$-]+", kept, re.ASCII):
-        return kept
-    return '"' + kept.replace("\\", r"\\").replace('"', r"\"") + '"'

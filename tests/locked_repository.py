@@ -1,0 +1,192 @@
+"""A repository on a file system of its own, root's timer that locks it, and the account that may write it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter
+
+from runner.base.units import DAY, MiB
+from runner.hosts.script import source
+from steps.repository import layout
+
+UID = 64123
+"""Of an account with no name; its group has no other members."""
+VM = "pgtest1-12345678-1234-1234-1234-123456789012"
+FIRST = datetime(2026, 11, 1, 17, tzinfo=UTC)
+BOOT = "9bfb7faa-84bf-4939-9488-88faca2a3f85"
+SIZES = {"ext4": 64 * MiB, "xfs": 320 * MiB, "btrfs": 128 * MiB}
+"""Of sparse files; the least that the three take."""
+
+
+@contextmanager
+def mounted(kind: str, directory: Path, size: int | None = None) -> Iterator[Path]:
+    """The root of a new file system of that kind."""
+    disk, top = directory / f"{kind}.disk", directory / kind
+    with disk.open("wb") as file:
+        file.truncate(size or SIZES[kind])
+    top.mkdir()
+    call("mkfs", "-t", kind, "-q", disk)
+    call("mount", "-o", "loop", disk, top)
+    try:
+        yield top
+    finally:
+        call("umount", "--lazy", top)
+        disk.unlink()
+
+
+def call(*argv: str | Path) -> str:
+    done = subprocess.run([str(one) for one in argv], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@dataclass
+class LockedRepository:
+    """`lock`: seconds. The machine's clock, uptime and boot are what is said here."""
+
+    root: Path
+    record: Path
+    fakes: Path
+    lock: float = 30 * DAY
+    wall: float = FIRST.timestamp()
+    uptime: float = 1000.0
+    boot: str = BOOT
+    synchronized: bool = True
+    vms: list[Path] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, top: Path, directory: Path) -> LockedRepository:
+        root, record, fakes = top / "repository", directory / "record", directory / "fakes"
+        for made in (root, record, fakes):
+            made.mkdir(mode=0o700)
+        (root / layout.MARKER).write_text("{}")
+        (fakes / "lock.sh").write_text(source("steps/lock/scripts/lock.sh"))
+        for name, text in {
+            # It takes any format that the script asks for.
+            "date": '#!/bin/sh\nexec /bin/date --utc --date="@$(cat "${0%/*}/wall")" "$@"\n',
+            "timedatectl": '#!/bin/sh\ncat "${0%/*}/synchronized"\n',
+        }.items():
+            (fakes / name).write_text(text)
+            (fakes / name).chmod(0o755)
+        for own in (root, root / layout.MARKER):
+            os.chown(own, UID, UID)
+        return cls(root, record, fakes)
+
+    def point(self, number: int, *, on: int | None = None, vm: str = VM) -> Path:
+        """Published by the account: the day tells which, its image stands on that of another day."""
+        directory = self.root / vm
+        if not directory.exists():
+            directory.mkdir(mode=0o700)
+            os.chown(directory, UID, UID)
+        point = directory / name_of(number)
+        (point / layout.VM_FILES).mkdir(parents=True)
+        (point / layout.VM_FILES / layout.VM_CONFIG).write_text("{}")
+        (point / layout.MANIFEST).write_text(f'{{"point": "{point.name}"}}')
+        backing = [] if on is None else ["-F", "qcow2", "-b", layout.backing(name_of(on), 2000)]
+        size = ["1M"] if on is None else []
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", *backing, layout.image(2000), *size],
+            cwd=point,
+            check=True,
+            timeout=60,
+        )
+        (point / layout.digests(2000)).write_bytes(os.urandom(32))
+        for path in (point, *point.rglob("*")):
+            os.chown(path, UID, UID)
+        return point
+
+    def pass_time(self, seconds: float) -> None:
+        self.wall += seconds
+        self.uptime += seconds
+
+    def argv(self, *, lock: float | None = None) -> list[str]:
+        """Of the timer, in a namespace whose /proc says what this machine's does not."""
+        (self.fakes / "wall").write_text(f"{self.wall:.0f}")
+        (self.fakes / "synchronized").write_text("yes" if self.synchronized else "no")
+        (self.fakes / "uptime").write_text(f"{self.uptime:.2f} 0.00\n")
+        (self.fakes / "boot_id").write_text(f"{self.boot}\n")
+        mounts = (
+            f"mount --bind {self.fakes}/uptime /proc/uptime && "
+            f"mount --bind {self.fakes}/boot_id /proc/sys/kernel/random/boot_id && "
+            f'PATH={self.fakes}:$PATH exec "$@"'
+        )
+        arguments = (str(self.root), f"{UID}:{UID}", f"{lock or self.lock:.0f}", "300", str(self.record))
+        return ["unshare", "--mount", "sh", "-c", mounts, "sh", "sh", str(self.fakes / "lock.sh"), *arguments]
+
+    def run(self, *, lock: float | None = None) -> list[str]:
+        """The timer, once; the problems that it has."""
+        done = subprocess.run(self.argv(lock=lock), capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()
+
+    def told(self) -> dict[str, datetime]:
+        """Locked points of the VM, until when."""
+        found = _JSON.validate_json((self.root / VM / layout.LOCKED).read_bytes())
+        return {point: datetime.fromisoformat(until) for point, until in found["points"].items()}  # type: ignore[attr-defined,union-attr,call-overload]
+
+    def states(self) -> dict[str, str]:
+        """In the record: point → new, locked or free."""
+        lines = (self.record / "points").read_text().splitlines()
+        return {line.split()[0].rpartition("/")[2]: line.split()[3] for line in lines}
+
+
+_JSON = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
+
+
+def name_of(number: int) -> str:
+    return layout.point(FIRST + timedelta(days=number), f"20261101T170000Z-{number:04x}0000")
+
+
+def flags(path: Path) -> str:
+    """Such as ``i`` and ``a``, of what lsattr shows."""
+    return call("lsattr", "-d", path).split()[0].replace("-", "").replace("e", "")
+
+
+def picture(point: Path) -> dict[str, tuple[int, int, str]]:
+    """All that a point holds: inode, mode and content by name."""
+    return {
+        str(path.relative_to(point)): (
+            path.lstat().st_ino,
+            path.lstat().st_mode,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else "",
+        )
+        for path in (point, *sorted(point.rglob("*")))
+    }
+
+
+def as_account(work: Callable[[], object]) -> None:
+    """Does it in a process of the account's; what it may not do it leaves."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(UID)
+            os.setuid(UID)
+            work()
+        except OSError:
+            os._exit(1)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def shell_as_account(*commands: str, cwd: Path) -> Sequence[int]:
+    """Their exit codes."""
+    return [
+        subprocess.run(
+            ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "sh", "-c", command],
+            cwd=cwd,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        ).returncode
+        for command in commands
+    ]
