@@ -30,7 +30,7 @@ def role(restore: bool, as_json: bool) -> None:
             {"schema_version": ROLE_SCHEMA_VERSION, "role": name, "grants": list(map(_document, grants))}
         )
         return
-    click.echo(f"{name}: besides {roles.READ_ONLY}, the account needs")
+    click.echo(f"Role {name}. Its account also has the role {roles.READ_ONLY}.")
     for grant in grants:
         click.echo()
         click.echo(f"on {grant.on}{f', {grant.when}' if grant.when else ''}:")

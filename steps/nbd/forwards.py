@@ -35,6 +35,9 @@ START_TIMEOUT = 15.0
 LAST_WORDS = 2.0
 """Seconds for ssh to say why it closed a connection."""
 
+_OF_KEY = "where the key's line in authorized_keys has `restrict`, add `port-forwarding`"
+_REMEDY = f"add these lines to its sshd_config; {_OF_KEY}"
+
 _NOTHING = "nothing"
 """The export's name."""
 
@@ -57,7 +60,7 @@ class ForwardsForbidden(HostError):
             f"the sshd of {host.name} forwards neither unix sockets nor port {host.ports.start} for user "
             f"{host.account}"
         )
-        super().__init__(f"{self.found}: add to its sshd_config {lines}, and reload it")
+        super().__init__(f"{self.found}: add to its sshd_config {lines}, and reload it; {_OF_KEY}")
 
 
 def stanza(host: Host, *, ports: bool = False, lends: bool = False) -> tuple[str, ...]:
@@ -93,9 +96,7 @@ def examine(ctx: Context, host: Host) -> Observation:
             )
         return good(subject, looked_at, "none is needed" if host.local else "unix sockets can be reached")
     except ForwardsForbidden as error:
-        return wrong(
-            subject, looked_at, error.found, "add these lines to its sshd_config", lines=error.stanza
-        )
+        return wrong(subject, looked_at, error.found, _REMEDY, lines=error.stanza)
 
 
 def examine_sockets(ctx: Context, host: Host) -> Observation:
@@ -107,7 +108,7 @@ def examine_sockets(ctx: Context, host: Host) -> Observation:
         f"the sshd of {host.name} forwards no unix sockets for user {host.account}, which nbdkit there "
         "listens on"
     )
-    return wrong(subject, looked_at, found, "add these lines to its sshd_config", lines=stanza(host))
+    return wrong(subject, looked_at, found, _REMEDY, lines=stanza(host))
 
 
 def examine_lending(ctx: Context, host: Host) -> Observation:
@@ -117,7 +118,7 @@ def examine_lending(ctx: Context, host: Host) -> Observation:
         return good(subject, looked_at, "none is needed")
     if (forbidden := ctx.once(("lending", host.name), lambda: _lending_forbidden(host))) is None:
         return good(subject, looked_at, "its sshd makes them")
-    remedy = "add these lines to its sshd_config"
+    remedy = _REMEDY
     return wrong(subject, looked_at, forbidden.found, remedy, lines=stanza(host, lends=True))
 
 

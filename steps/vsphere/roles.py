@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from steps.vsphere import privileges, restore_privileges
 
-READ_ONLY = "Read-only, a role that vCenter has, on its root folder, propagated to children"
-"""By this an account sees VMs that no job names, clusters, datastores and networks."""
+READ_ONLY = "Read-only on the vCenter's root folder, propagated to children"
+"""A role that each vCenter has: by it an account sees clusters, datastores, networks, and VMs that no job
+names."""
 
 
 @dataclass(frozen=True)

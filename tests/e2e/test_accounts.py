@@ -41,6 +41,15 @@ def test_a_key_for_commands_and_forwards_alone_is_enough_for_repository_and_node
     assert site.images_equal_sources("vm", ran.points()[0], (2000,))
 
 
+def test_a_key_without_forwards_is_told_apart_from_an_sshd_without_them(site: Site) -> None:
+    keys = site.directory / STORE / "sshd" / "authorized_keys"
+    before = keys.read_text()
+    keys.write_text(f"restrict {before}")
+    ran = site.run("vm", transport="https")
+    keys.write_text(before)
+    assert ran.exit_code == 1 and "`restrict`, add `port-forwarding`" in ran.error
+
+
 def as_user(number: int, *argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Without any capability."""
     account = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", "--inh-caps=-all"]
