@@ -34,13 +34,13 @@ MAY_SEE: dict[str, str] = {
     "steps/stream": "runner/base",
     "steps/lock": "runner/base runner/hosts",
     "steps/trail": "runner/base runner/hosts runner/step repository",
-    "steps/brake": "",
+    "steps/brake": "runner/base runner/hosts repository",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu trail",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
     "steps/vm": "runner/base runner/hosts runner/step vsphere repository trail",
     "steps/readback": "runner/base runner/hosts runner/events runner/step repository qemu copy values nbd",
-    "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy trail values nbd",
+    "steps/points": "runner/base runner/hosts runner/events runner/step repository qemu copy trail brake values nbd",
     "steps/source": "runner/base runner/hosts runner/events runner/step vsphere copy values nbd",
     "steps/incremental": "runner/base runner/step vsphere repository qemu copy values nbd points",
     "steps/copies": "runner/base runner/hosts runner/step repository qemu copy trail values nbd readback points incremental",
@@ -52,7 +52,7 @@ MAY_SEE: dict[str, str] = {
     "steps/watch": "runner/base runner/hosts runner/step qemu values boot",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy trail values nbd vm readback points source incremental",
+    "vsphere repository qemu copy trail brake values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy stream trail values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy trail values nbd points source incremental",
@@ -71,7 +71,7 @@ MAY_SEE: dict[str, str] = {
     "steps/lab/simulator": "runner/base",
     "steps/lab": "runner/base runner/hosts repository lab/simulator",
     "steps/commands": "runner/base runner/hosts runner/events runner/step runner/job runner/app runner/console runner/cli "
-    "vsphere repository qemu guest trail values nbd source vm points backup restore rollback drill copying maintain certify saved_vm machine boot watch coverage notices metrics lock lab "
+    "vsphere repository qemu guest trail brake values nbd source vm points backup restore rollback drill copying maintain certify saved_vm machine boot watch coverage notices metrics lock lab "
     "lab/simulator",
 }
 """Room → the rooms that its modules import, which stand above it here. A word that names no package is of the same one."""

@@ -115,6 +115,7 @@ def _point_disk(verified: Verified, snapshot: SnapshotTaken) -> PointDisk:
         file=frozen.file,
         change_id=frozen.change_id,
         rolled_back=frozen.rolled_back,
+        sampled=copied.sampled,
         **_lineage(copied, snapshot.created),
         image=layout.image(disk.key),
         digests=layout.digests(disk.key),

@@ -23,6 +23,7 @@ from steps.copy import nbd
 from steps.copy.digests import ENTRY, Digests
 from steps.copy.engine import Copy, Progress, Tuning, copy
 from steps.copy.ledger import LedgerHead
+from steps.copy.sampling import Sampling
 from steps.incremental.disk_ledger import DiskLedger
 from steps.incremental.increment import Increment
 from steps.incremental.written_map import blocks_of, content_of, map_file
@@ -30,6 +31,7 @@ from steps.nbd.growing_endpoint import GrowingEndpoint, most_connections
 from steps.points.figures import speed_of
 from steps.qemu import img
 from steps.repository import layout
+from steps.repository.manifest import Sampled
 from steps.source.disk_file import source_name
 from steps.values.base import Base
 from steps.values.copied import Copied
@@ -139,7 +141,8 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                     )
                 )
             )
-            done, read_before = _copy(ctx, inputs, live, digests, increment)
+            sampling = Sampling()
+            done, read_before = _copy(ctx, inputs, live, digests, increment, sampling)
             if done.blind:
                 ctx.warn(
                     f"disk {image.key}: the source gave no extents for {done.blind} bytes, which were read "
@@ -148,6 +151,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
             path = posixpath.join(image.directory, layout.digests(image.key))
             data, zero = digests.counts()
             ranges = [] if increment is None else increment.written(digests)
+            written = digests.size // ENTRY if increment is None else blocks_of(ranges)
             copied = Copied(
                 image=image,
                 snapshot=source.snapshot,
@@ -160,8 +164,9 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                 base=inputs.base,
                 read=done.progress.read + read_before,
                 checked=None if increment is None else increment.checked(),
-                written=digests.size // ENTRY if increment is None else blocks_of(ranges),
+                written=written,
                 copied=data if increment is None else content_of(digests, ranges),
+                sampled=_sampled(sampling, written, whole=increment is None),
             )
             marker = posixpath.basename(_marker(image)), copied.model_dump_json(indent=1).encode()
             beside = (marker,) if increment is None else (map_file(image, ranges), marker)
@@ -206,6 +211,13 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
         return StepReport(rows=rows, statements=(Statement(about="how", text=text),))
 
 
+def _sampled(sampling: Sampling, written: int, *, whole: bool) -> Sampled:
+    """`written`: blocks of the image."""
+    return Sampled(
+        changed=written * MiB, whole=whole, blocks=sampling.blocks, incompressible=sampling.incompressible
+    )
+
+
 def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
     disk, backing = target.image.disk, target.image.backing
     if base is not None and base.disk_key != disk.key:
@@ -226,7 +238,12 @@ def _refuse_swapped(source: Source, target: Tunnel, base: Base | None) -> None:
 
 
 def _copy(
-    ctx: Context, inputs: TransferIn, live: TransferLive, digests: Digests, increment: Increment | None
+    ctx: Context,
+    inputs: TransferIn,
+    live: TransferLive,
+    digests: Digests,
+    increment: Increment | None,
+    sampling: Sampling,
 ) -> tuple[Copy, int]:
     """The copy, and bytes that attempts before it had read at the source."""
     key, capacity = live.source.disk_key, live.source.capacity
@@ -277,6 +294,7 @@ def _copy(
                     inherited=() if increment is None else increment.inherit(digests, ledger.done),
                     earlier=held if increment is None else increment.earlier(),
                     reading=reading,
+                    on_content=sampling.take,
                     on_flushed=ledger.record,
                     on_progress=progressed,
                 )

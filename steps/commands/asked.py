@@ -23,7 +23,7 @@ from runner.hosts.connect import OpenHosts
 from runner.job.model import Job
 from runner.step.context import Context
 from steps.points.places import Place
-from steps.repository.section import Repository
+from steps.repository.section import BrakeLimits, Repository
 
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))
 """A job, or the part with the repositories that jobs include."""
@@ -72,6 +72,12 @@ class Asked:
             for name, entry in entries.items()
             if only is None or name == only
         ]
+
+    def brake(self, repository: str) -> BrakeLimits | None:
+        """Of one of the job's repositories."""
+        entry = self.job.sections["repositories"][repository]
+        assert isinstance(entry, Repository)
+        return entry.brake
 
     def of_run(self, *, fresh: bool) -> Options:
         """For the run of a job that was made for the command: its --set are in that job already."""

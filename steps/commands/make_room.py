@@ -54,9 +54,8 @@ def make_room(asked: Asked, vms: Sequence[str], size: int, *, all_vms: bool, dry
     with asked.places() as places:
         work = _Work(asked, one(places), size)
         names = Names.read(work.place.host, work.place.path)
-        found = room.expendable(
-            work.place.host, names, chosen(asked.job, names, vms, all_vms=all_vms), datetime.now(UTC)
-        )
+        wanted, brake = chosen(asked.job, names, vms, all_vms=all_vms), asked.brake(work.place.name)
+        found = room.expendable(work.place.host, names, wanted, datetime.now(UTC), brake)
         free = work.free
         points = room.enough(found.points, size - free)
         _show(found, points, sys.stderr if asked.as_json else sys.stdout)
@@ -131,7 +130,8 @@ class _Work:
             host, root = locate(ctx, self.place.name)
             hold(ctx, host, directory, f"VM {label!r} in repository {self.place.name}")
             noted, now = log.of(ctx, host, root), datetime.now(UTC)
-            for point, gone in room.delete(host, directory, points, self.size, now, noted):
+            brake = asked.brake(self.place.name)
+            for point, gone in room.delete(host, directory, points, self.size, now, noted, brake):
                 if gone:
                     self.deleted.append(points[point])
                 else:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 
 import click
@@ -15,12 +16,15 @@ from runner.base.errors import Interrupted, SendenseError, UsageError
 from runner.base.units import DAY, HOUR, counted, human_bytes
 from runner.cli.options import print_json
 from runner.console.tables import print_table
+from steps.brake import released
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
 from steps.points.places import Place
 from steps.repository import catalogue
 from steps.repository.catalogue import Catalogue, Point
+from steps.repository.section import BrakeLimits
 from steps.repository.verification_records import Comparison, Drill, Verification
+from steps.repository.vm_directory import VmDirectory
 
 POINTS_SCHEMA_VERSION = 4
 
@@ -44,7 +48,7 @@ def points(
     incremental is listed below its parent.
     """
     with asked.places() as places:
-        catalogues, unread = _read(places, vms)
+        catalogues, unread = _read(asked, places, vms)
     if vms and not any(listed.points for listed in catalogues.values()):
         raise UsageError(
             f"there are no points of {' or '.join(vms)}; `sendense points {asked.site}` lists all"
@@ -60,13 +64,16 @@ def points(
     raise click.exceptions.Exit(1 if unread else 0)
 
 
-def _read(places: Sequence[Place], vms: Sequence[str]) -> tuple[dict[str, Catalogue], dict[str, str]]:
+def _read(
+    asked: Asked, places: Sequence[Place], vms: Sequence[str]
+) -> tuple[dict[str, Catalogue], dict[str, str]]:
     """By name of the repository; and why others could not be read. Raises that where none could."""
     found: dict[str, Catalogue] = {}
     unread: dict[str, str] = {}
     for place in places:
         try:
-            found[place.name] = catalogue.read(place.host, place.path, vms)
+            on_hold = partial(_on_hold, place, asked.brake(place.name))
+            found[place.name] = catalogue.read(place.host, place.path, vms, on_hold)
         except (Interrupted, UsageError):
             raise
         except SendenseError as error:
@@ -74,6 +81,10 @@ def _read(places: Sequence[Place], vms: Sequence[str]) -> tuple[dict[str, Catalo
                 raise
             unread[place.name] = error.message
     return found, unread
+
+
+def _on_hold(place: Place, brake: BrakeLimits | None, vm: VmDirectory) -> str | None:
+    return released.sentence(place.host, vm, brake)
 
 
 class _Elsewhere:
@@ -111,6 +122,8 @@ def _show(name: str, listed: Catalogue, elsewhere: _Elsewhere) -> None:
     for point in listed.points:
         for note in point.notes:
             print(f"{point.label} {point.point}: {note}", file=sys.stderr)
+    for label, why in listed.on_hold.items():
+        print(f"! {label}: {why}", file=sys.stderr)
     if listed.unread:
         rows = [(one.path, one.why) for one in listed.unread]
         print_table(

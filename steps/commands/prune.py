@@ -103,7 +103,8 @@ def prune(
         names = Names.read(place.host, place.path)
         wanted = chosen(job, names, vms, all_vms=all_vms)
         shares = sharing.may_share(place.host, place.path)
-        plans = retention_plan.of_vms(place.host, names, wanted, policy, datetime.now(UTC), shares=shares)
+        now, brake = datetime.now(UTC), asked.brake(place.name)
+        plans = retention_plan.of_vms(place.host, names, wanted, policy, now, shares=shares, brake=brake)
         problems = _problems(place, plans)
     due, refused = [plan for plan in plans if plan.due], _refused(plans)
     if dry_run and asked.as_json:
@@ -188,6 +189,8 @@ def _show(plans: Sequence[VmPlan], stream: TextIO, *, all_points: bool) -> None:
     for plan in plans:
         if plan.refused is not None:
             print(f"{plan.label} is not pruned: {plan.refused}", file=sys.stderr)
+        elif plan.braked is not None:
+            print(f"{plan.label}: {plan.braked}", file=sys.stderr)
         elif plan.due:
             _show_vm(plan, stream, all_points=all_points)
     due = [plan for plan in plans if plan.due]

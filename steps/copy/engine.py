@@ -89,6 +89,7 @@ def copy(
     earlier: Earlier | None = None,
     reading: Reading | None = None,
     blank: bool = False,
+    on_content: Callable[[memoryview, int], None] | None = None,
     on_flushed: Callable[[Sequence[Flushed]], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Copy:
@@ -100,7 +101,8 @@ def copy(
     holds its digests. What the target holds from an `earlier` moment is read and digested like all else, and
     not written where it is the same. Without a `reading` all that the source's extents call content is read
     there. A `blank` target has zeroes wherever this same source was not written to it: it is not asked for
-    its extents, and no zero is written. `on_flushed` gets what has become safe, after each FLUSH: ranges
+    its extents, and no zero is written. `on_content` gets each block that is written before it is, and the
+    mask of its parts that are not all zero. `on_flushed` gets what has become safe, after each FLUSH: ranges
     whose writes completed before it was issued. Raises CopyError, Interrupted, and what the callbacks raise.
     """
     return _Copy(
@@ -114,6 +116,7 @@ def copy(
         earlier,
         reading or _content(source),
         blank,
+        on_content,
         on_flushed,
         on_progress,
     ).run()
@@ -143,6 +146,7 @@ class _Copy:
         earlier: Earlier | None,
         reading: Reading,
         blank: bool,
+        on_content: Callable[[memoryview, int], None] | None,
         on_flushed: Callable[[Sequence[Flushed]], None] | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -152,6 +156,7 @@ class _Copy:
         self._tuning = tuning
         self._earlier = earlier
         self._reading = reading
+        self._on_content = on_content
         self._on_flushed = on_flushed
         self._on_progress = on_progress
         self._begun = self._reported = time.monotonic()
@@ -240,6 +245,8 @@ class _Copy:
             # The digests file has zeroes for a block of zeroes, which keeps it sparse.
             self._digests.put(piece.offset, digest)
         if content and not is_there:
+            if self._on_content is not None:
+                self._on_content(block, content)
             self._write(piece, content, buffer, digest)
             return
         # Given back before any request: zeroing needs no bytes of ours.

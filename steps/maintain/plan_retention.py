@@ -17,7 +17,7 @@ from steps.points.retention_plan import VmPlan
 from steps.repository import retention
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
-from steps.repository.section import locate
+from steps.repository.section import brake_of, locate
 
 
 class Chosen(Model):
@@ -63,9 +63,13 @@ class PlanRetention(Step[PlanRetentionIn, Empty, Chosen]):
         shares = sharing.may_share(host, root)
         names = Names.read(host, root)
         wanted = names.find_all(inputs.vms)
+        brake, confirmed = brake_of(ctx, inputs.repository), inputs.confirmed
         plans = retention_plan.of_vms(
-            host, names, wanted, inputs.policy, now, shares=shares, confirmed=inputs.confirmed
+            host, names, wanted, inputs.policy, now, shares=shares, brake=brake, confirmed=confirmed
         )
+        for plan in plans:
+            if plan.braked is not None:
+                ctx.warn(f"{plan.label}: {plan.braked}")
         return Chosen(
             now=now,
             due=tuple(plan for plan in plans if plan.due),

@@ -24,7 +24,7 @@ from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.qemu import img, nbd_server
 from steps.repository import layout, marker, retention, vm_place
 from steps.repository.retention import Policy
-from steps.repository.section import locate
+from steps.repository.section import BrakeLimits, brake_of, locate
 from steps.repository.vm_lock import hold
 from steps.values.pruned import Pruned
 from steps.values.reservation import Reservation
@@ -85,7 +85,8 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         self._lock(ctx, host, directory, inputs, live)
         img.QEMU_IMG.require(ctx, host)
         rebuilding = Rebuilding(ctx, host, root, directory, sharing.can_share(host, directory))
-        return Pruning(rebuilding, inputs.policy, inputs.planned, inputs.now).run()
+        brake = brake_of(ctx, inputs.repository)
+        return Pruning(rebuilding, inputs.policy, inputs.planned, inputs.now, brake).run()
 
     def preflight(self, ctx: Context | None, known: Known[PruneIn, Pruned]) -> Preflight[Pruned]:
         settings, inputs = retention.settings(known.told), known.inputs
@@ -94,7 +95,7 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
         host, root = locate(ctx, inputs.repository)
         programs = (img.QEMU_IMG.observe(ctx, host), nbd_server.QEMU_NBD.observe(ctx, host))
         try:
-            found = _foretold(host, root, inputs)
+            found = _foretold(host, root, inputs, brake_of(ctx, inputs.repository))
         except Interrupted:
             raise
         except SendenseError as error:
@@ -135,12 +136,13 @@ class Prune(Step[PruneIn, PruneLive, Pruned]):
             )
 
 
-def _foretold(host: Host, root: str, inputs: PruneIn) -> Preflight[Pruned]:
+def _foretold(host: Host, root: str, inputs: PruneIn, brake: BrakeLimits | None) -> Preflight[Pruned]:
     """Raises what keeps the VM's points from being read."""
     planned = inputs.planned
     if planned is None:
         # In a backup, whose point is not there yet.
-        return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, datetime.now(UTC)))
+        now = datetime.now(UTC)
+        return _foreseen(retention_plan.foreseen(host, root, inputs.vm, inputs.policy, now, brake))
     notes = [f"to delete: {counted(len(planned.plan.drops), 'point')}, {human_bytes(planned.work.freed)}"]
     if planned.plan.moves:
         notes.append(f"to rebuild: {counted(len(planned.plan.moves), 'image')}")
@@ -159,6 +161,8 @@ def _foreseen(after: VmPlan | None) -> Preflight[Pruned]:
         return Preflight(notes=("the VM has no restore points yet: nothing to delete",))
     if after.refused is not None:
         return Preflight(notes=(f"nothing would be pruned: {after.refused}",))
+    if after.braked is not None:
+        return Preflight(notes=(after.braked,))
     drops = tuple(f"{after.vm}/{point}" for point in after.plan.drops)
     told = (
         f"to delete: {counted(len(drops), 'point')}, {human_bytes(after.work.freed)}"

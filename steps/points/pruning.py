@@ -18,6 +18,7 @@ from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository import layout, reader, verification_records
 from steps.repository.retention import Move, Policy
+from steps.repository.section import BrakeLimits
 from steps.repository.vm_directory import VmDirectory
 from steps.trail import log
 from steps.trail.log import Log
@@ -34,7 +35,12 @@ class Pruning:
     nothing else goes. `now`: when that was, None for this moment."""
 
     def __init__(
-        self, rebuilding: Rebuilding, policy: Policy, planned: VmPlan | None, now: datetime | None
+        self,
+        rebuilding: Rebuilding,
+        policy: Policy,
+        planned: VmPlan | None,
+        now: datetime | None,
+        brake: BrakeLimits | None,
     ) -> None:
         self._rebuilding = rebuilding
         self._ctx = rebuilding.ctx
@@ -44,6 +50,7 @@ class Pruning:
         self._policy = policy
         self._planned = planned
         self._now = now
+        self._brake = brake
         self._moved: list[Move] = []
 
     def run(self) -> Pruned:
@@ -70,12 +77,14 @@ class Pruning:
         if due.refused is not None:
             more = "more " if self._moved or gone.points else ""
             self._ctx.warn(f"nothing {more}of {label} is pruned: {due.refused}")
+        elif due.braked is not None and vm.newest is not None and vm.newest.manifest.run != self._ctx.run.id:
+            self._ctx.warn(f"{label}: {due.braked}")  # a backup has said so when it published
         return Pruned(
             vm=label,
             instance_uuid=due.instance_uuid,
             dropped=tuple(gone.points[point] for point in sorted(gone.points)),
             rebuilt=tuple(_words(move) for move in self._moved),
-            notes=() if due.refused is None else (f"{due.refused}.",),
+            notes=tuple(f"{why}." for why in (due.refused, due.braked) if why is not None),
         )
 
     def _finish(self) -> None:
@@ -104,7 +113,9 @@ class Pruning:
             if entry.manifest.run == self._ctx.run.id
         }
         now, shares = self._now or datetime.now(UTC), self._rebuilding.shares
-        return vm, retention_plan.plan_of(self._host, vm, self._policy, now, pinned | own, shares=shares)
+        return vm, retention_plan.plan_of(
+            self._host, vm, self._policy, now, pinned | own, shares=shares, brake=self._brake
+        )
 
     def _rebuild(self, due: VmPlan) -> None:
         free = self._host.free_bytes(self._directory)

@@ -12,6 +12,7 @@ from runner.base.errors import SendenseError
 from runner.base.model import Model
 from runner.base.units import MiB, counted, human_bytes
 from runner.hosts.host import Host
+from steps.brake import released
 from steps.points import sharing
 from steps.qemu import img
 from steps.qemu.img import BadImageError
@@ -19,8 +20,12 @@ from steps.repository import layout, reader, retention, vm_place
 from steps.repository.history import Entry
 from steps.repository.naming import Names
 from steps.repository.retention import Move, Plan, Policy
+from steps.repository.section import BrakeLimits
 from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import VmDirectory
+
+BRAKE = BrakeLimits()
+"""Where a site says nothing of it."""
 
 SPARE = 64 * MiB
 """Of room: manifests, tables."""
@@ -64,6 +69,8 @@ class VmPlan(Model):
     """Whether a prune was killed there: it is finished first"""
     refused: str | None
     """Why nothing is done there, in words"""
+    braked: str | None = None
+    """Why nothing is deleted there though it could be, in words: it changes as if it were being encrypted"""
 
     @property
     def due(self) -> bool:
@@ -86,6 +93,7 @@ def of_vms(
     now: datetime,
     *,
     shares: bool,
+    brake: BrakeLimits | None = BRAKE,
     confirmed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[VmPlan, ...]:
     """Of `vms`, each called as `names` tells it from the others. `confirmed`: by instance uuid, the points
@@ -94,7 +102,8 @@ def of_vms(
     for vm in vms:
         may_go = None if confirmed is None else confirmed.get(vm.uuid)
         if confirmed is None or may_go is not None:
-            made = plan_of(host, vm, policy, now, stays_but_for(vm, may_go), shares=shares)
+            pinned = stays_but_for(vm, may_go)
+            made = plan_of(host, vm, policy, now, pinned, shares=shares, brake=brake)
             found.append(made.model_copy(update={"label": names.label(vm)}))
     return tuple(found)
 
@@ -118,9 +127,13 @@ def plan_of(
     pinned: Mapping[str, str] | None = None,
     *,
     shares: bool,
+    brake: BrakeLimits | None = BRAKE,
 ) -> VmPlan:
-    """`pinned`: points that must stay, and why."""
+    """`pinned`: points that must stay, and why. `brake`: when none goes at all."""
     held, refused = dict(pinned or {}), None
+    if (braked := released.sentence(host, vm, brake)) is not None:
+        held |= {entry.point: "the brake is on" for entry in vm.entries}
+        policy = policy.model_copy(update={"max_chain": None})  # what is on hold is not rebuilt either
     if vm.unread:
         refused = unread(vm)
     else:
@@ -138,10 +151,18 @@ def plan_of(
         work=_work(vm, made, shares=shares),
         leftovers=vm.leftovers,
         refused=refused,
+        braked=braked,
     )
 
 
-def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: datetime) -> VmPlan | None:
+def foreseen(
+    host: Host,
+    root: str,
+    instance_uuid: str,
+    policy: Policy,
+    now: datetime,
+    brake: BrakeLimits | None = BRAKE,
+) -> VmPlan | None:
     """What a policy would drop of one VM once the run that is planned has published a good point: a forecast,
     since the run decides by what is there then. None where the VM has no points yet. Raises
     NotARepositoryError, CommandError."""
@@ -152,10 +173,10 @@ def foreseen(host: Host, root: str, instance_uuid: str, policy: Policy, now: dat
     if not (vm.entries or vm.unread):
         return None
     if not vm.entries:
-        return plan_of(host, vm, policy, now, shares=False)
+        return plan_of(host, vm, policy, now, shares=False, brake=brake)
     point, files = _next(vm, now)
     after = replace(vm, entries=(*vm.entries, point), stored={**vm.stored, **files})
-    return plan_of(host, after, policy, now, shares=sharing.may_share(host, root))
+    return plan_of(host, after, policy, now, shares=sharing.may_share(host, root), brake=brake)
 
 
 def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:

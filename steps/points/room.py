@@ -10,6 +10,7 @@ from datetime import datetime
 from runner.base.model import Model
 from runner.base.units import counted, human_bytes
 from runner.hosts.host import Host
+from steps.brake import released
 from steps.points import retention_plan
 from steps.points.pruning import drop, finish_drops
 from steps.qemu.img import BadImageError
@@ -17,6 +18,7 @@ from steps.repository import reader, retention
 from steps.repository.history import Entry
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
+from steps.repository.section import BrakeLimits
 from steps.repository.vm_directory import VmDirectory
 from steps.trail.log import Log
 
@@ -50,13 +52,19 @@ class Found:
     """VMs of which nothing is deleted, and why."""
 
 
-def expendable(host: Host, names: Names, vms: Iterable[VmDirectory], now: datetime) -> Found:
+def expendable(
+    host: Host,
+    names: Names,
+    vms: Iterable[VmDirectory],
+    now: datetime,
+    brake: BrakeLimits | None = retention_plan.BRAKE,
+) -> Found:
     """Of `vms`. Raises CommandError."""
     chains: list[tuple[datetime, list[Expendable]]] = []
     refused: list[tuple[VmDirectory, str]] = []
     for vm in vms:
         try:
-            entries = _may_go(host, vm, now)
+            entries = _may_go(host, vm, now, brake)
         except _Refused as refusal:
             refused.append((vm, str(refusal)))
             continue
@@ -92,7 +100,13 @@ def enough(points: Iterable[Expendable], wanted: int) -> tuple[Expendable, ...]:
 
 
 def delete(
-    host: Host, directory: str, points: Iterable[str], size: int, now: datetime, log: Log
+    host: Host,
+    directory: str,
+    points: Iterable[str],
+    size: int,
+    now: datetime,
+    log: Log,
+    brake: BrakeLimits | None = retention_plan.BRAKE,
 ) -> Iterator[tuple[str, bool]]:
     """Of one VM, whose lock is held: each of `points`, in order, until `size` bytes are free, and whether it
     is gone; one that something stands on meanwhile, or that must stay, is not. What an earlier command was
@@ -100,7 +114,7 @@ def delete(
     finish_drops(host, directory, log)
     vm = reader.read(host, directory)
     try:
-        may_go = {entry.point for entry in _may_go(host, vm, now)}
+        may_go = {entry.point for entry in _may_go(host, vm, now, brake)}
     except _Refused:
         may_go = set()
     for point in points:
@@ -115,10 +129,12 @@ class _Refused(Exception):
     pass
 
 
-def _may_go(host: Host, vm: VmDirectory, now: datetime) -> list[Entry]:
+def _may_go(host: Host, vm: VmDirectory, now: datetime, brake: BrakeLimits | None) -> list[Entry]:
     """Oldest first. Raises _Refused."""
     if vm.unread:
         raise _Refused(retention_plan.unread(vm))
+    if (braked := released.sentence(host, vm, brake)) is not None:
+        raise _Refused(braked)
     try:
         stood_on = retention_plan.stood_on(host, vm)
     except BadImageError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -115,11 +115,19 @@ class Catalogue(Model):
     """What may be a point, or speak against one, and could not be read: of its VM nothing is deleted"""
     unfinished: tuple[str, ...]
     """Paths of `.partial` directories."""
+    on_hold: dict[str, str] = {}
+    """VMs of which retention deletes nothing, by what they are called, and why"""
 
 
-def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
-    """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean. What is
-    damaged is named, not raised. Raises NotARepositoryError, CommandError, HostError."""
+def read(
+    host: Host,
+    root: str,
+    vms: Collection[str] = (),
+    on_hold: Callable[[VmDirectory], str | None] = lambda vm: None,
+) -> Catalogue:
+    """Everything in the repository at `root`, or the points alone of those VMs that `vms` may mean; `on_hold`
+    says why nothing of a VM is deleted. What is damaged is named, not raised. Raises NotARepositoryError,
+    CommandError, HostError, and what `on_hold` does."""
     found = reader.read_all(host, root)
     names = Names(root, found.vms.values())
     wanted = names.vms if not vms else {vm.path: vm for name in vms for vm in names.all(name)}.values()
@@ -132,6 +140,7 @@ def read(host: Host, root: str, vms: Collection[str] = ()) -> Catalogue:
         skipped=tuple(found.skipped),
         unread=tuple(one for vm in found.vms.values() for one in vm.unread),
         unfinished=tuple(path for vm in found.vms.values() for path in vm.unfinished),
+        on_hold={names.label(vm): why for vm in ordered if (why := on_hold(vm)) is not None},
     )
 
 

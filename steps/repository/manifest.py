@@ -76,9 +76,14 @@ class LastFull(Recorded):
 
 
 class Sampled(Recorded):
-    """Blocks of 1 MiB that were read at the source because they changed, as far as they were looked at."""
+    """What one copy of a disk from the source was like; it stays as it is when the image is rebuilt."""
 
+    changed: Amount
+    """Bytes of the blocks that were written."""
+    whole: bool
+    """Whether it took all of the disk, which says nothing of how much changed."""
     blocks: Amount
+    """Blocks with content that were looked at, a sample of what was written."""
     incompressible: Amount
     """Those of them that look random: encrypted, or compressed already."""
 

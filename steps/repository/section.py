@@ -117,3 +117,9 @@ def locate(ctx: Context, name: str) -> tuple[Host, str]:
     """The host of the job's repository `name`, and its path there."""
     repository: Repository = ctx.section("repositories", name)
     return ctx.host(repository.host), repository.path
+
+
+def brake_of(ctx: Context, name: str) -> BrakeLimits | None:
+    """Of the job's repository `name`."""
+    repository: Repository = ctx.section("repositories", name)
+    return repository.brake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.base.model import Model
+from steps.repository.manifest import Sampled
 from steps.repository.parent import Parent
 from steps.values.base import Base
 from steps.values.image import Image
@@ -50,6 +51,9 @@ class Copied(Model):
     copied: int = 0
     """Bytes of those of them that are not all zero: what came from the source into this image, in however
     many attempts."""
+
+    sampled: Sampled | None = None
+    """What that data looked like. None: recorded by an earlier version."""
 
     @property
     def key(self) -> int:

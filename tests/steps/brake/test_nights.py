@@ -1,0 +1,133 @@
+"""When a VM counts as changing as if it were being encrypted."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from runner.base.units import DAY, GiB, MiB
+from steps.brake.nights import Brake, brake
+from steps.repository.manifest import Manifest, Sampled
+from steps.repository.section import BrakeLimits
+from tests.chain import FIRST, manifest_of
+
+LIMITS = BrakeLimits()
+
+
+@pytest.fixture(scope="module")
+def made() -> Manifest:
+    return manifest_of(0, FIRST, {2000: None}, sequence=1)
+
+
+def night(made: Manifest, number: int, sampled: Sampled | None) -> Manifest:
+    created = made.created + timedelta(seconds=number * DAY)
+    (one,) = made.disks
+    return made.model_copy(
+        update={
+            "point": f"{created:%Y%m%dT%H%M%SZ}-3f9a",
+            "sequence": number + 1,
+            "disks": (one.model_copy(update={"sampled": sampled}),),
+        }
+    )
+
+
+def nights(made: Manifest, *changed: int, share: float = 0.1, whole: bool = False) -> list[Manifest]:
+    """Points of so many changed bytes, of which that share looks random."""
+    blocks = [min(256, size // MiB) for size in changed]
+    return [
+        night(
+            made,
+            number,
+            Sampled(changed=size, whole=whole, blocks=count, incompressible=round(share * count)),
+        )
+        for number, (size, count) in enumerate(zip(changed, blocks, strict=True))
+    ]
+
+
+USUAL = (200 * MiB, 300 * MiB, 150 * MiB, 250 * MiB)
+
+
+def with_last(
+    made: Manifest, points: list[Manifest], size: int, share: float = 0.1, whole: bool = False
+) -> list[Manifest]:
+    count = min(256, size // MiB)
+    sampled = Sampled(changed=size, whole=whole, blocks=count, incompressible=round(share * count))
+    return [*points, night(made, len(points), sampled)]
+
+
+def test_a_night_that_changes_ten_times_what_is_usual_puts_it_on(made: Manifest):
+    found = brake(with_last(made, nights(made, *USUAL), 3 * GiB), LIMITS)
+    assert found is not None
+    assert found.why == "changed 3.0 GiB, 14 times what its last 4 points did, 225.0 MiB"
+    assert "until `sendense release-brake`, or until 3 points in a row are as others (0 so far)" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("usual", "last"),
+    [((10 * MiB,) * 5, GiB), ((200 * MiB,) * 5, 1900 * MiB), ((10 * MiB,) * 2, 5 * GiB)],
+    ids=["not over a gibibyte", "nine times", "too few points to know what is usual"],
+)
+def test_less_does_not(made: Manifest, usual: tuple[int, ...], last: int):
+    assert brake(with_last(made, nights(made, *usual), last), LIMITS) is None
+
+
+def test_a_copy_of_the_whole_disk_says_nothing_of_how_much_changed(made: Manifest):
+    assert brake(with_last(made, nights(made, *USUAL), 900 * GiB, whole=True), LIMITS) is None
+
+
+def test_a_disk_that_turns_incompressible_puts_it_on_however_little_changed(made: Manifest):
+    found = brake(with_last(made, nights(made, *USUAL), 220 * MiB, share=0.97), LIMITS)
+    assert found is not None
+    assert found.why == "has 97% of what changed on disk 2000 incompressible, where it was 10%"
+
+
+def test_a_disk_of_media_does_not(made: Manifest):
+    assert brake(with_last(made, nights(made, *USUAL, share=0.95), 220 * MiB, share=1.0), LIMITS) is None
+
+
+def test_three_points_that_are_as_others_release_it(made: Manifest):
+    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+    for quiet in range(3):
+        assert (found := brake(points, LIMITS)) is not None and found.quiet == quiet
+        points = with_last(made, points, 200 * MiB)
+    assert brake(points, LIMITS) is None
+
+
+def test_what_was_looked_at_does_not_put_it_on_again(made: Manifest):
+    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+    assert brake(points, LIMITS, released=len(points)) is None
+    again = brake(with_last(made, points, 4 * GiB), LIMITS, released=len(points))
+    assert again is not None and again.point == night(made, len(points), None).point
+
+
+def test_thresholds_are_the_sites(made: Manifest):
+    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+    assert brake(points, None) is None
+    assert brake(points, BrakeLimits(times=20)) is None
+    assert brake(points, BrakeLimits(least=4 * GiB)) is None
+
+
+def test_points_of_before_this_was_noted_say_nothing(made: Manifest):
+    points = [night(made, number, None) for number in range(4)]
+    assert brake(with_last(made, points, 30 * GiB, share=1.0), LIMITS) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_thirty_ordinary_nights_put_it_on_in_none(made: Manifest, seed: int):
+    """Lognormal around each VM's own level, by a factor of 1.8 either way, a tenth of it on two days of each week, with
+    a share of incompressible data that is as good as anything from night to night."""
+    chance = random.Random(seed)
+    level = chance.choice((5, 60, 400, 3000)) * MiB
+    kind = chance.choice((0.05, 0.2, 0.4, 0.97))
+    points: list[Manifest] = []
+    told: list[Brake] = []
+    for number in range(30):
+        weekend = 0.1 if number % 7 in (5, 6) else 1.0
+        size = max(MiB, round(level * weekend * chance.lognormvariate(0, 0.6)))
+        share = min(1.0, max(0.0, chance.gauss(kind, 0.08)))
+        points = with_last(made, points, size, share)
+        if (found := brake(points, LIMITS)) is not None:
+            told.append(found)
+    assert told == []

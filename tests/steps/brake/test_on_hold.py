@@ -1,0 +1,95 @@
+"""What is not deleted while the brake is on, and how it is released."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runner.base.units import GiB, MiB
+from steps.brake import released
+from steps.copy.extents import WHOLE
+from steps.copy.sampling import Sampling
+from steps.points import retention_plan, room
+from steps.repository import layout, reader
+from steps.repository.manifest import Sampled, dump
+from steps.repository.naming import Names
+from steps.repository.retention import Policy
+from steps.repository.section import BrakeLimits
+from tests.chain import NOW, Chain
+from tests.chains import manifest_of
+from tests.hub import Hub
+
+MIB = b"a line of a log file, and the next one\n" * 30000
+
+
+@pytest.fixture
+def encrypted(hub: Hub) -> Chain:
+    """Five points of a VM, of which the last is fifty times as large as the others."""
+    made = Chain(Path(hub.root))
+    for number in range(5):
+        made.add({2000: None if number == 0 else number - 1}, {2000: ((number % 3 * MiB, 512, 9),)})
+        size = 5 * GiB if number == 4 else 100 * MiB
+        say(made, number, Sampled(changed=size, whole=False, blocks=64, incompressible=3))
+    return made
+
+
+def say(made: Chain, number: int, sampled: Sampled) -> None:
+    point = made.path(number)
+    was = manifest_of(point)
+    disks = tuple(disk.model_copy(update={"sampled": sampled}) for disk in was.disks)
+    (point / layout.MANIFEST).write_bytes(dump(was.model_copy(update={"disks": disks, "sequence": number + 1})))
+
+
+def plan(hub: Hub, made: Chain, brake: BrakeLimits | None = retention_plan.BRAKE):
+    vm = reader.read(hub.host, str(made.directory))
+    return retention_plan.plan_of(hub.host, vm, Policy(keep_last=1, max_chain=2), NOW, shares=True, brake=brake)
+
+
+def test_nothing_of_it_is_deleted_or_rebuilt_and_the_plan_says_why(hub: Hub, encrypted: Chain):
+    found = plan(hub, encrypted)
+    assert (found.plan.drops, found.plan.moves) == ((), ())
+    assert found.braked is not None and encrypted.points[4] in found.braked
+    assert all("the brake is on" in one.reasons for one in found.plan.decisions)
+    assert plan(hub, encrypted, None).plan.drops, "without a brake there is something to delete"
+
+
+def test_not_even_to_make_room(hub: Hub, encrypted: Chain):
+    names = Names.read(hub.host, hub.root)
+    found = room.expendable(hub.host, names, names.vms, NOW)
+    assert found.points == () and "as if it were being encrypted" in found.refused[0][1]
+
+
+def test_a_release_holds_until_the_next_such_point(hub: Hub, encrypted: Chain):
+    last = manifest_of(encrypted.path(4))
+    record = released.Released(point=last.point, sequence=last.sequence or 0, reason="moved", at=datetime.now(UTC))
+    released.write(hub.host, str(encrypted.directory), record)
+    assert plan(hub, encrypted).plan.drops
+    encrypted.add({2000: 4}, {2000: ((MiB, 512, 11),)})
+    say(encrypted, 5, Sampled(changed=60 * GiB, whole=False, blocks=64, incompressible=3))
+    assert plan(hub, encrypted).braked is not None
+
+
+def test_a_release_that_cannot_be_read_releases_nothing(hub: Hub, encrypted: Chain):
+    (encrypted.directory / layout.BRAKE_RELEASED).write_text(json.dumps({"schema_version": 1}))
+    found = plan(hub, encrypted)
+    assert found.plan.drops == () and layout.BRAKE_RELEASED in (found.braked or "")
+
+
+@pytest.mark.parametrize(("content", "share"), [(MIB[:MiB], 0.0), (os.urandom(MiB), 1.0)], ids=["text", "encrypted"])
+def test_what_is_encrypted_looks_it(content: bytes, share: float):
+    found = Sampling()
+    for _ in range(1000):
+        found.take(memoryview(content), WHOLE)
+    assert found.incompressible == share * found.blocks
+    assert 100 < found.blocks < 250, "some of a thousand blocks are looked at"
+
+
+def test_only_the_part_with_content_is_looked_at():
+    found, block = Sampling(), bytearray(MiB)
+    block[3 << 16 : 4 << 16] = os.urandom(1 << 16)
+    found.take(memoryview(block), 1 << 3)
+    assert (found.blocks, found.incompressible) == (1, 1)
