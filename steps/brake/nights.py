@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from runner.base.units import human_bytes
 from steps.repository.manifest import Manifest
@@ -75,7 +74,7 @@ def _much(before: Sequence[Manifest], made: Manifest, limits: BrakeLimits) -> st
     usual = [changed for one in _newest(before) if (changed := _changed(one)) is not None]
     if now is None or len(usual) < LEAST_POINTS or now <= limits.least:
         return None
-    middle = median(usual)
+    middle = _median(usual)
     if now < limits.times * middle:
         return None
     those = f"what its last {len(usual)} points did, {human_bytes(round(middle))}"
@@ -106,6 +105,12 @@ def _changed(made: Manifest) -> int | None:
             return None
         total += disk.sampled.changed
     return total
+
+
+def _median(values: Sequence[int]) -> float:
+    # By hand: `statistics` brings decimal and fractions into every validation of a job.
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _share(points: Sequence[Manifest], key: int) -> float | None:

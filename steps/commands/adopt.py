@@ -44,7 +44,7 @@ def adopt(
     state: Path | None,
     as_json: bool,
 ) -> None:
-    """Continue a VM's restore points after its vCenter was rebuilt.
+    """Continue a VM's points after its vCenter was rebuilt.
 
     Such a VM is refused until then: the same instance uuid in another vCenter may be another VM. Old and new
     uuids of vCenter, VM, BIOS and disks are shown together; once you said that it is one VM, that is recorded

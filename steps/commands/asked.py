@@ -22,7 +22,7 @@ from runner.events.events import Event, Warned
 from runner.hosts.connect import OpenHosts
 from runner.job.model import Job
 from runner.step.context import Context
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository.section import BrakeLimits, Repository
 
 site_argument = click.argument("site", metavar="JOB", type=click.Path(path_type=Path))

@@ -20,7 +20,7 @@ from steps.commands import command_jobs, scope
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import all_vms_option, find_first_point, one
 from steps.copying.copy_points import CopyPoints
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout
 from steps.repository.naming import Names
 

@@ -49,7 +49,7 @@ def files(
     accept_suspect: bool,
     directory: Path,
 ) -> None:
-    """List (ls), print (cat) or copy (get) files of POINT's guest.
+    """List, print or copy files of POINT's guest (ls, cat, get).
 
     Paths are absolute in the guest. Where no operating system is found on the disks, each file system is
     below a directory that is called like its device. Takes libguestfs; the file systems are mounted in its

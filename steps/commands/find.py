@@ -10,7 +10,8 @@ import click
 from runner.base.errors import UsageError
 from runner.job.model import Job
 from steps.commands import scope
-from steps.points.places import Chosen, Place, find, find_first
+from steps.points.place import Place
+from steps.points.places import Chosen, find, find_first
 from steps.repository import lookup
 from steps.repository.naming import Names
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout, marker, reader
 from steps.trail import comparison, reading
 from steps.trail.entry import Entry

@@ -26,7 +26,7 @@ from steps.commands.consent import agree
 from steps.commands.find import one
 from steps.commands.scope import chosen
 from steps.points import room
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.points.room import Expendable, Found
 from steps.repository.naming import Names
 from steps.repository.section import locate

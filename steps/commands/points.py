@@ -19,7 +19,7 @@ from runner.console.tables import print_table
 from steps.brake import released
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.points.figures import verified
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import catalogue
 from steps.repository.catalogue import Catalogue, Point
 from steps.repository.section import BrakeLimits

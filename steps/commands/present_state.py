@@ -25,7 +25,7 @@ from runner.step.items import Item
 from steps.commands import command_jobs
 from steps.commands.asked import Asked
 from steps.commands.scope import NoScopeError, chosen
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout, vm_place
 from steps.repository.naming import Names
 from steps.repository.vm_directory import VmDirectory

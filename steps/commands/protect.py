@@ -13,7 +13,7 @@ from runner.cli.options import print_json
 from runner.cli.work import Work
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import find_first_point
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import verification_records
 from steps.repository.verification_records import Protection
 from steps.trail.entry import Act

@@ -24,7 +24,7 @@ from steps.commands.make_room import make_room as make_room_by_deleting
 from steps.commands.scope import chosen
 from steps.maintain.prune import Prune
 from steps.points import retention_plan, sharing
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository.naming import Names
 from steps.repository.retention import Policy

@@ -18,7 +18,7 @@ from steps.brake.nights import Brake
 from steps.brake.released import Released
 from steps.commands.asked import Asked, on_repositories, site_argument, tell_warning
 from steps.commands.find import one
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import reader
 from steps.repository.naming import Names
 from steps.repository.section import brake_of, locate

@@ -29,7 +29,7 @@ from steps.commands.find import disk_option, find_first_point, point_argument
 from steps.commands.present_state import Attempt, Attempts, Keeper
 from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.points import stored
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import reader, standing, verification_records
 from steps.repository.vm_directory import VmDirectory
 from steps.rollback import untracked

@@ -22,7 +22,7 @@ from steps.commands.scope import chosen
 from steps.commands.vm_of_point import VDDK, how_it_is_reached, uuid_of
 from steps.maintain.check_source import CheckSource
 from steps.maintain.verify_point import VerifyPoint
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout
 from steps.repository.listing import UnreadableError
 from steps.repository.naming import Names

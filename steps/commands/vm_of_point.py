@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from runner.base.errors import UsageError
 from runner.job.model import Job
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import identities, layout
 
 VDDK = ("vddk_libdir", "vddk_plugin", "vddk_transports", "vddk_compression")

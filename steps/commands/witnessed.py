@@ -15,7 +15,7 @@ from runner.base.units import counted
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout, marker, reader
 from steps.trail import comparison, reading, witness_file
 from steps.trail.comparison import Finding, State

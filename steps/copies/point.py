@@ -20,7 +20,7 @@ from steps.copies import missing
 from steps.copies.disk import DiskCopy
 from steps.copies.missing import VmCopies
 from steps.points import stored
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.repository import layout, manifest, marker, reader
 from steps.repository.history import Entry
 from steps.repository.manifest import Manifest, Origin, PointDisk

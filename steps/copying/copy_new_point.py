@@ -15,7 +15,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.copies import missing
 from steps.copies.point import Copying
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.qemu import img
 from steps.repository import reader
 from steps.repository.section import locate

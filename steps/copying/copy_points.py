@@ -13,7 +13,7 @@ from runner.step.step import Empty, Lifetime, Step
 from steps.copies.missing import VmCopies
 from steps.copies.point import Copying, PointCopied
 from steps.copy import nbd
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.qemu import img, nbd_server
 from steps.repository.section import locate
 

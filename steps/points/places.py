@@ -8,22 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runner.base.errors import DifferenceError, Interrupted, SendenseError, UsageError
-from runner.hosts.host import Host
 from steps.points import stored
+from steps.points.place import Place
 from steps.repository import layout, lookup, reader, standing
 from steps.repository.history import Entry
 from steps.repository.vm_directory import VmDirectory
 from steps.trail import witness
-
-
-@dataclass(frozen=True)
-class Place:
-    """One of a job's repositories."""
-
-    name: str
-    """As the job calls it."""
-    host: Host
-    path: str
 
 
 @dataclass(frozen=True)

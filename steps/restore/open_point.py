@@ -12,7 +12,7 @@ from runner.step.preflight import Known, Preflight
 from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.points import places, stored
-from steps.points.places import Place
+from steps.points.place import Place
 from steps.qemu import img
 from steps.repository.section import locate
 from steps.values.stored_point import StoredPoint
