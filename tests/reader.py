@@ -177,7 +177,8 @@ class Reader:
         """A job that has in it what the sample shows; `site`: the file for a sample that is what jobs include."""
         keys = set(re.findall(r"^([a-z]+):", text, re.MULTILINE))
         if keys & {"hosts", "repositories"} and not keys & {"steps", "template"}:
-            (self.directory / site).write_text(text)
+            own = "" if "include" in keys else "include: site.yaml\n"  # where what it does not show stands
+            (self.directory / site).write_text(text + own)
             repository = re.findall(r"^repositories:\n +(\w+):", text, re.MULTILINE)[0]
             keys, text = {"include"}, f"include: {site}\n"
             text += f"vars: {{vm: pgtest1, vcenter: prod, repository: {repository}}}\n"
