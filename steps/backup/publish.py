@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.base.units import counted, human_bytes
 from runner.events.result import Amount, Result
 from runner.events.step_report import Command, Statement, StepReport
@@ -20,6 +21,7 @@ from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
 from steps.repository import layout, manifest, marker, verification_records, vm_place
+from steps.repository.locked import is_immutable
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
 from steps.trail import log, witness
@@ -42,6 +44,14 @@ class IsProtectedError(SendenseError):
         super().__init__(
             f"{path} is kept: it is protected until {protection.until:%Y-%m-%d} ({protection.reason}); "
             "`sendense protect JOB POINT --lift` lifts that"
+        )
+
+
+class IsLockedError(SendenseError):
+    def __init__(self, path: str, host: str) -> None:
+        super().__init__(
+            f"{path} on {host} is locked, so it stays a restore point: root of that host alone could lift "
+            "that, see `sendense help lock`"
         )
 
 
@@ -74,7 +84,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         host, root = locate(ctx, inputs.repository)
         directory = vm_place.find(host, root, inputs.vm.instance_uuid)
         path = directory and vm_place.point_of_run(host, directory, ctx.run.id)
-        if not path or point_files.leftovers(host, path, inputs):
+        if not path or (point_files.leftovers(host, path, inputs) and not is_immutable(host, path)):
             return None
         found = _published(ctx, inputs, host, path, None)
         if recorded is None or recorded.witness is None or found.witness is None:
@@ -106,7 +116,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         # As long as there are leftovers: a run that is killed before it logged this comes here again.
         head = log.note(ctx, host, root, "publish", vm=directory, points=(posixpath.basename(path),))
         # Only now, since until the rename a crash must find that the disks are copied and verified.
-        host.remove(*(posixpath.join(path, name) for name in point_files.leftovers(host, path, inputs)))
+        _remove(host, path, point_files.leftovers(host, path, inputs))
         # The rename is durable already (`Host.rename`); this is that the markers are gone.
         host.sync(path)
         return _published(ctx, inputs, host, path, head)
@@ -117,11 +127,14 @@ class Publish(Step[Unpublished, Empty, Published]):
         host = ctx.host(out.host)
         if not host.exists(out.path):
             return
+        if is_immutable(host, out.path):
+            raise IsLockedError(out.path, host.name)
         if (protection := verification_records.protection(host, out.path, datetime.now(UTC))) is not None:
             raise IsProtectedError(out.path, protection)
         refuse_if_built_on(host, posixpath.dirname(out.path), out.point)
         log.note_of(ctx, host, out.path, "unpublish", f"run {ctx.run.id} is discarded")
         host.rename(out.path, inputs.directory)
+        host.remove(layout.marks(out.path), recursive=True)
         host.remove(posixpath.join(inputs.directory, layout.MANIFEST))
         host.remove(posixpath.join(inputs.directory, layout.VM_FILES), recursive=True)
 
@@ -148,6 +161,18 @@ class Publish(Step[Unpublished, Empty, Published]):
         if out.witness is not None:
             statements.append(Statement(about="made", text=f"Witness of {point}: {out.witness.digest}."))
         return StepReport(statements=tuple(statements), commands=commands, result=_result(out, point))
+
+
+def _remove(host: Host, point: str, names: Sequence[str]) -> None:
+    """What only a run needs. Where root's timer has locked the point since its rename it stays, and is of no
+    harm."""
+    try:
+        host.remove(*(posixpath.join(point, name) for name in names))
+    except Interrupted:
+        raise
+    except SendenseError:
+        if not is_immutable(host, point):
+            raise
 
 
 def _result(out: Published, point: str) -> Result | None:

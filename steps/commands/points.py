@@ -216,6 +216,8 @@ def _remarks(point: Point) -> Iterator[str]:
         yield f"drill unknown: {point.drilled_unread}"
     if point.protected is not None:
         yield f"protected until {point.protected.until:%Y-%m-%d}"
+    if point.locked is not None:
+        yield f"locked until {point.locked:%Y-%m-%d}"
     if point.quiesced != "yes":
         yield f"quiesced: {point.quiesced}"
 

@@ -15,7 +15,7 @@ from steps.boot.request import BootRequest
 from steps.drill import keeping, words
 from steps.nbd.image_server import serve
 from steps.qemu import nbd_server
-from steps.repository import verification_records
+from steps.repository import layout, verification_records
 from steps.repository.verification_records import Drill
 from steps.values.drill import Drilled, Evidence
 from steps.values.planned_drill import PlannedDrill
@@ -76,7 +76,7 @@ def told(planned: PlannedDrill, record: Drill, picture_here: str | None) -> Dril
     """What the record says."""
 
     def beside(name: str | None) -> str | None:
-        return None if name is None else posixpath.join(planned.point.path, name)
+        return None if name is None else posixpath.join(layout.marks(planned.point.path), name)
 
     return Drilled(
         source=planned.source,

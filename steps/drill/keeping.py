@@ -1,4 +1,4 @@
-"""What a drill leaves beside a point's manifest: the picture, the serial log, and last the record that names
+"""What a drill leaves with a point: the picture, the serial log, and last the record that names
 them."""
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def _keep(host: Host, point: str, drill: Drill, picture: bytes | None, serial: b
         without = before.model_copy(update={"picture": None, "serial_log": None})
         verification_records.write(host, point, without)
     for name, content in ((DRILL_PICTURE, picture), (DRILL_SERIAL_LOG, serial)):
-        path = posixpath.join(point, name)
+        path = posixpath.join(layout.marks(point), name)
         if content:
+            host.mkdir(layout.marks(point))
             host.write(path, content)
         else:
             host.remove(path)

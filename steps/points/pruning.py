@@ -162,12 +162,17 @@ class _Gone:
 
 
 def finish_drops(host: Host, directory: str, log: Log) -> None:
-    """Of points that a killed command took from the list. The VM's lock is held. Raises HasChildrenError."""
-    for name in host.listdir(directory):
+    """Of points that a killed command took from the list, and marks of points that are gone. The VM's lock is
+    held. Raises HasChildrenError."""
+    names = host.listdir(directory)
+    for name in names:
         if layout.is_dropped(name):
             point = name.removesuffix(layout.DROPPED)
             refuse_if_built_on(host, directory, point)
             log.note("prune", vm=directory, points=(point,), text="what a killed command had begun")
+            host.remove(posixpath.join(directory, name), recursive=True)
+    for name in names:
+        if (marked := layout.point_of_marks(name)) is not None and marked not in names:
             host.remove(posixpath.join(directory, name), recursive=True)
 
 
@@ -182,7 +187,7 @@ def drop(host: Host, directory: str, point: str, log: Log, why: str) -> None:
     host.rename(path, path + layout.DROPPED)
     # Before all of it is gone: the command that finishes what a kill left logs it too.
     log.note("prune", vm=directory, points=(point,), text=why)
-    host.remove(path + layout.DROPPED, recursive=True)
+    host.remove(path + layout.DROPPED, layout.marks(path), recursive=True)
 
 
 def _words(move: Move) -> str:

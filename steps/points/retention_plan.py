@@ -141,7 +141,12 @@ def plan_of(
             held |= stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}, so that run's parent is unknown"
-    made = retention.plan(vm.chains, policy, now, held) if refused is None else retention.nothing(vm.entries)
+    held |= locked_points(vm)
+    made = (
+        retention.plan(vm.chains, policy, now, held, vm.locked)
+        if refused is None
+        else retention.nothing(vm.entries)
+    )
     return VmPlan(
         key=vm.name,
         vm=vm.vm_name,
@@ -199,6 +204,20 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
     made = newest.model_copy(update={**clocks, **which, "level": "full", "disks": tuple(disks)})
     files = {posixpath.join(path, file): 1 for disk in disks for file in (disk.image, disk.digests)}
     return Entry(path, made, Marks()), files
+
+
+def locked_points(vm: VmDirectory) -> dict[str, str]:
+    """Points that cannot be deleted, and why: those that stand in locked.json, until root's timer takes them
+    out, and all that they are built on."""
+    found: dict[str, str] = {}
+    for entry in vm.entries:
+        if (until := vm.locked.get(entry.point)) is None:
+            continue
+        found[entry.point] = f"locked until {until:%Y-%m-%d}"
+        for disk in entry.manifest.disks:
+            for below in vm.chains.of(entry, disk.key)[1:]:
+                found.setdefault(below.point, f"{entry.point}, which is locked, is backed by it")
+    return found
 
 
 def unread(vm: VmDirectory) -> str:

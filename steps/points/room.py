@@ -136,7 +136,7 @@ def _may_go(host: Host, vm: VmDirectory, now: datetime, brake: BrakeLimits | Non
     if (braked := released.sentence(host, vm, brake)) is not None:
         raise _Refused(braked)
     try:
-        stood_on = retention_plan.stood_on(host, vm)
+        stood_on = retention_plan.stood_on(host, vm) | retention_plan.locked_points(vm)
     except BadImageError as error:
         raise _Refused(f"{error.message}, so that run's parent is unknown") from error
     decisions = retention.keep(vm.chains, NEWEST, now, stood_on)

@@ -87,6 +87,8 @@ class Point:
     """Why that is unknown, in words; empty where it is known."""
     suspect: tuple[Suspicion, ...]
     protected: Protection | None
+    locked: datetime | None
+    """Until when nobody but root of the host can change or delete it; None: it is not locked."""
     broken: str | None
     """Why it cannot be restored and compared, in words: a point that it is built on is not there, or a file
     of one."""
@@ -190,6 +192,7 @@ def _point(vm: VmDirectory, entry: Entry, label: str, *, last_good: bool) -> Poi
         drilled_unread=marks.drilled_unread,
         suspect=() if marks.suspect is None else marks.suspect.disks,
         protected=marks.protected,
+        locked=vm.locked.get(manifest.point),
         broken=chains.broken(entry),
         doubts=tuple(chains.doubts(entry)),
         good=chains.good(entry),

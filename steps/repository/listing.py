@@ -41,7 +41,7 @@ _FIND = load("steps/repository/scripts/find.sh")
 _READ_VM = load("steps/repository/scripts/read-vm.sh")
 _READ_FILES = load("steps/repository/scripts/read-files.sh")
 
-_LISTED = tuple(word for name in (layout.MOVING, *READ) for word in ("-o", "-name", name))
+_LISTED = tuple(word for name in (layout.MOVING, layout.LOCKED, *READ) for word in ("-o", "-name", name))
 
 _SECTOR = 512
 _SOME_FAILED, _NOT_ENTERED = 1, 3

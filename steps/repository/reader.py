@@ -15,11 +15,23 @@ from dataclasses import dataclass, field
 from runner.base.errors import StateError
 from runner.base.model import Model
 from runner.hosts.host import Host
-from steps.repository import beforehand, identities, layout, listing, manifest, marker, verification_records
+from steps.repository import (
+    beforehand,
+    identities,
+    layout,
+    listing,
+    locked,
+    manifest,
+    marker,
+    verification_records,
+)
 from steps.repository.history import Entry, oldest_first
 from steps.repository.listing import Found, Listing
 from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import Unread, VmDirectory
+
+_OF_VM = (layout.IDENTITIES, layout.LOCKED)
+"""Names of the small files of a VM."""
 
 
 class Skipped(Model):
@@ -95,8 +107,13 @@ def _newest(found: Listing) -> dict[str, Found]:
     return {
         path: one
         for path, one, vm, point, _ in parts
-        if not layout.is_point(point) or newest.get(vm) == f"{vm}/{point}"
+        if not layout.is_point(of := _point_of(point)) or newest.get(vm) == f"{vm}/{of}"
     }
+
+
+def _point_of(name: str) -> str:
+    """The point that a directory is of, be it that of its marks."""
+    return layout.point_of_marks(name) or name
 
 
 def _is_point(vm: str, point: str, name: str) -> bool:
@@ -105,17 +122,17 @@ def _is_point(vm: str, point: str, name: str) -> bool:
 
 def _is_small(found: Found) -> bool:
     # By its name first: most are files of disks.
-    if found.path.rpartition("/")[2] not in (*listing.READ, layout.IDENTITIES):
+    if found.path.rpartition("/")[2] not in (*listing.READ, *_OF_VM):
         return False
     vm, point, name = _parts(found.path)
     if layout.uuid_of_vm_directory(vm) is None:
         return False
-    return (name in listing.READ and layout.is_point(point)) or (point == layout.IDENTITIES and not name)
+    return (name in listing.READ and layout.is_point(_point_of(point))) or (point in _OF_VM and not name)
 
 
 def _is_of_drill(path: str) -> bool:
     vm, point, name = _parts(path)
-    return name == verification_records.DRILLED and _is_point(vm, point, "")
+    return name == verification_records.DRILLED and _is_point(vm, _point_of(point), "")
 
 
 def _why_not(found: Found) -> str | None:
@@ -143,7 +160,7 @@ def contents_of(root: str, found: Listing) -> Contents:
     failed = dict(found.failed)
     drills = {path: failed.pop(path) for path in found.failed if _is_of_drill(path)}
     # One file that cannot be read puts all of its point in doubt: it may be what speaks against it.
-    doubtful = {_parts(path)[:2] for path in failed}
+    doubtful = {(vm, _point_of(point)) for vm, point, _ in map(_parts, failed)}
 
     def of(vm: str) -> VmDirectory:
         if vm not in contents.vms:
@@ -162,6 +179,14 @@ def contents_of(root: str, found: Listing) -> Contents:
             elif point == layout.IDENTITIES:
                 if (content := found.contents.get(one.path)) is not None:
                     of(vm).adopted = identities.parse(content, point)
+            elif point == layout.LOCKED:
+                if (content := found.contents.get(one.path)) is not None:
+                    of(vm).locked = locked.parse(content, point)
+            elif (marked := layout.point_of_marks(point)) is not None:
+                if not name:
+                    _refuse_other(one)
+                # Of a point that a killed prune deleted.
+                of(vm).leftovers |= f"{vm}/{marked}" not in found.found
             elif not name:
                 if _place(of(vm), one, point) and (vm, point) not in doubtful:
                     points.setdefault(vm, []).append(point)
@@ -181,7 +206,7 @@ def contents_of(root: str, found: Listing) -> Contents:
         if layout.uuid_of_vm_directory(vm) is None:
             contents.skipped.append(Skipped(path=absolute, why=why))
         else:
-            named = point if point and point != layout.IDENTITIES else None
+            named = _point_of(point) if point and point not in _OF_VM else None
             of(vm).unread.append(Unread(path=absolute, why=why, point=named))
     return contents
 
@@ -258,13 +283,18 @@ _NO_MARKS = Marks()
 
 
 def _marks(directory: str, contents: dict[str, bytes], drills: Mapping[str, str]) -> Marks:
-    found = {name: contents.get(f"{directory}/{name}") for name in verification_records.NAMES.values()}
-    why = drills.get(f"{directory}/{verification_records.DRILLED}")
+    marks = layout.marks(directory)
+    names = verification_records.NAMES.values()
+    found = {name: contents.get(f"{marks}/{name}", contents.get(f"{directory}/{name}")) for name in names}
+    drilled = verification_records.DRILLED
+    why = drills.get(f"{marks}/{drilled}")
+    if why is None and found[drilled] is None:
+        why = drills.get(f"{directory}/{drilled}")
     if why is None and all(content is None for content in found.values()):
         return _NO_MARKS
-    marks = verification_records.gather(found.__getitem__, str)
+    gathered = verification_records.gather(found.__getitem__, str)
     if why is None:
-        return marks
-    return marks.model_copy(
+        return gathered
+    return gathered.model_copy(
         update={"drilled_unread": f"{verification_records.DRILLED} cannot be read ({why})"}
     )

@@ -9,7 +9,7 @@ its snapshot, unless the vCenter's clock was wrong. Times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -164,16 +164,22 @@ def keep(
     )
 
 
-def plan(chains: Chains, policy: Policy, now: datetime, pinned: Mapping[str, str] | None = None) -> Plan:
+def plan(
+    chains: Chains,
+    policy: Policy,
+    now: datetime,
+    pinned: Mapping[str, str] | None = None,
+    fixed: Collection[str] = (),
+) -> Plan:
     """As `keep`, with what follows from it for the images. A full that several chains would need a copy of
-    stays, and so does what a broken chain still has."""
+    stays, and so does what a broken chain still has. `fixed`: points whose images stay as they are."""
     held = dict(pinned or {})
     while True:
         decisions = keep(chains, policy, now, held)
         kept = {decision.point for decision in decisions if decision.keep}
-        shared = _shared_roots(_moves(chains, kept, None), kept)
+        shared = _shared_roots(_moves(chains, kept, None, fixed), kept)
         if not shared:
-            moves = tuple(_moves(chains, kept, policy.max_chain))
+            moves = tuple(_moves(chains, kept, policy.max_chain, fixed))
             drops = tuple(decision.point for decision in decisions if not decision.keep)
             return Plan(decisions=decisions, moves=moves, drops=drops)
         held.update(shared)
@@ -250,7 +256,7 @@ def _picked(entries: Sequence[Entry], policy: Policy) -> Iterator[tuple[Entry, s
                 yield entry, f"{rule.field.removeprefix('keep_')} {period}"
 
 
-def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move]:
+def _moves(chains: Chains, kept: set[str], longest: int | None, locked: Collection[str]) -> Iterator[Move]:
     """Each after those that it builds on. What is damaged stays as it is with all that it is built on: of a
     chain that was cut it would be unknown where the damage is."""
     fixed = set(_damaged(chains))
@@ -261,7 +267,7 @@ def _moves(chains: Chains, kept: set[str], longest: int | None) -> Iterator[Move
         for entry in chains.history
         if entry.point in kept
         for disk in entry.manifest.disks
-        if (entry.point, disk.key) not in fixed
+        if (entry.point, disk.key) not in fixed and entry.point not in locked
         for chain in (chains.of(entry, disk.key),)
     )
     for _, entry, key, chain in sorted(links, key=lambda link: link[0]):

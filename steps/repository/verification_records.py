@@ -1,5 +1,5 @@
-"""What became known of a restore point after it was published, in small files beside its manifest, which
-never changes.
+"""What became known of a restore point after it was published, in small files in a directory beside it: the
+point itself never changes, and may be locked. Points of before that have them beside their manifest.
 
 suspect.json         disks whose chain may lack changes: changed block tracking was caught lying
 verified.json        what verifications at rest found: the stored point against the digests of what
@@ -7,7 +7,7 @@ was read; also
                      what a backup came upon that was to be built on it
 against-source.json  what comparisons with the VM found: the digests against what the VM did not write since
 protected.json       until when nothing here may delete it, and why
-drilled.json         what came of booting it, the last time; beside it, where there was any, drilled.png (the
+drilled.json         what came of booting it, the last time; with it, where there was any, drilled.png (the
                      console at the verdict) and drilled-serial.log (what its first serial port said)
 
 Neither of the two comparisons says anything of what the other found: a block can rot after it was read
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -28,6 +29,7 @@ from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
 from steps.repository import layout
+from steps.repository.locked import is_immutable
 from steps.repository.manifest import ReadBy
 from steps.repository.recorded import Amount, Recorded, UtcTime, different
 
@@ -262,7 +264,10 @@ _Mark = TypeVar("_Mark", Suspect, Verification, Comparison, Protection, Drill)
 
 def read(host: Host, point: str) -> Marks:
     """Of the point in the directory `point`. Raises StateError for a damaged file."""
-    return gather(lambda name: _content(host, point, name), lambda name: _where(host, point, name))
+    found = {name: _content(host, point, name) for name in NAMES.values()}
+    contents = {name: one[0] for name, one in found.items() if one is not None}
+    places = {name: one[1] for name, one in found.items() if one is not None}
+    return gather(contents.get, places.__getitem__)
 
 
 def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) -> Marks:
@@ -290,7 +295,9 @@ def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) 
 
 
 def write(host: Host, point: str, mark: Mark) -> None:
-    host.write(posixpath.join(point, NAMES[type(mark)]), seal(mark.to_json_value()))
+    directory = layout.marks(point)
+    host.mkdir(directory)
+    host.write(posixpath.join(directory, NAMES[type(mark)]), seal(mark.to_json_value()))
 
 
 def protect(host: Host, point: str, until: datetime, reason: str) -> None:
@@ -301,8 +308,11 @@ def protect(host: Host, point: str, until: datetime, reason: str) -> None:
 
 
 def unprotect(host: Host, point: str) -> None:
-    """Absent is fine."""
-    host.remove(posixpath.join(point, PROTECTED))
+    """Absent is fine. Raises StateError where that is of an older version, in a point that is locked."""
+    older = posixpath.join(point, PROTECTED)
+    if host.exists(older) and is_immutable(host, older):
+        raise StateError(f"{older} on {host.name} is locked with its point, and stays until that is unlocked")
+    host.remove(older, posixpath.join(layout.marks(point), PROTECTED))
 
 
 def protection(host: Host, point: str, now: datetime) -> Protection | None:
@@ -346,20 +356,17 @@ def against(found: Marks) -> Iterator[str]:
 
 
 def _read(host: Host, point: str, kind: type[_Mark]) -> _Mark | None:
-    name = NAMES[kind]
-    content = _content(host, point, name)
-    return None if content is None else _parse(content, kind, _where(host, point, name))
+    found = _content(host, point, NAMES[kind])
+    return None if found is None else _parse(found[0], kind, found[1])
 
 
-def _content(host: Host, point: str, name: str) -> bytes | None:
-    try:
-        return host.read(posixpath.join(point, name), limit=layout.RECORD_LIMIT)
-    except FileNotFoundError:
-        return None
-
-
-def _where(host: Host, point: str, name: str) -> str:
-    return f"{posixpath.join(point, name)} on {host.name}"
+def _content(host: Host, point: str, name: str) -> tuple[bytes, str] | None:
+    """With where it stands, for a sentence."""
+    for directory in (layout.marks(point), point):
+        path = posixpath.join(directory, name)
+        with suppress(FileNotFoundError):
+            return host.read(path, limit=layout.RECORD_LIMIT), f"{path} on {host.name}"
+    return None
 
 
 def _parse(content: bytes, kind: type[_Mark], where: str) -> _Mark:

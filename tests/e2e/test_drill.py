@@ -16,6 +16,7 @@ from tests.chain import Chain
 from tests.drills import add, needs_qemu, repository, run, site
 from tests.guests.boot_sectors import sector
 from tests.hub import tree
+from tests.marks import marks
 
 pytestmark = [needs_qemu, pytest.mark.slow]
 
@@ -71,12 +72,13 @@ def test_what_does_not_boot_has_its_verdict_its_sentence_and_its_picture(
     assert (found, told["drill"]["verdict"]) == (code, verdict)
     assert why in told["drill"]["why"]
     assert why in told["error"]
-    for picture in (point / "drilled.png", Path(told["drill"]["picture_here"])):
+    for picture in (marks(point) / "drilled.png", Path(told["drill"]["picture_here"])):
         assert picture.read_bytes().startswith(PNG)
     record = verification_records.read(LOCAL, str(point)).drilled
     assert record is not None
     assert (record.verdict, record.passed_at) == (verdict, None)
     after = tree(point)
     assert {name: after[name] for name in before} == before
-    assert after.keys() - before.keys() <= KEPT
+    assert after.keys() == before.keys()
+    assert tree(marks(point)).keys() <= KEPT
     assert all((point / name).stat().st_mode & 0o777 == 0o600 for name in after.keys() - before.keys())

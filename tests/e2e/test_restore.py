@@ -23,6 +23,7 @@ from steps.repository import verification_records
 from tests.chains import Reference, incremental, manifest_of, qemu, reference
 from tests.e2e.site import Site, disk, inventory
 from tests.hub import tree
+from tests.marks import marks
 
 SPARSE = {
     "key": 2000, "controller": 1000, "unit": 0, "size": "40 MiB", "content": {"pieces": [
@@ -121,7 +122,7 @@ def test_what_speaks_against_a_point_is_a_warning_of_its_restore_and_of_its_plan
             f"point  warning: {point.name}: Disk 2000 is suspect: tracking missed a write." in capsys.readouterr().err
         )
     finally:
-        (point / verification_records.SUSPECT).unlink()
+        (marks(point) / verification_records.SUSPECT).unlink()
 
 
 @pytest.mark.parametrize(

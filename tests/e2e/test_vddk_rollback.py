@@ -142,7 +142,7 @@ def suspect(vm: Rolling) -> Iterator[None]:
     found = Suspicion(key=2000, why="tracking forgot a write", run=ANOTHER, at=datetime.now(UTC))
     mark_suspect(LocalHost(), str(vm.point.parent), vm.point.name, found)
     yield
-    (vm.point / verification_records.SUSPECT).unlink()
+    Path(layout.marks(str(vm.point)), verification_records.SUSPECT).unlink()
 
 
 @contextmanager

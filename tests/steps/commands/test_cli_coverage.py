@@ -80,7 +80,7 @@ def point(site: Estate, vm: str, age: timedelta, *, called: str | None = None, *
 
 def drilled(site: Estate, vm: str, mark: Drill) -> None:
     """Its only point was."""
-    (path,) = site.repository().glob(f"{vm}-*/*")
+    (path,) = site.repository().glob(f"{vm}-*/*Z-????")
     verification_records.write(LocalHost("hub"), str(path), mark)
 
 
@@ -145,7 +145,7 @@ def test_what_came_of_drills_is_read_from_the_points_and_changes_no_exit_code(
         point(site, vm, timedelta(hours=3))
     drilled(site, "db1", drill("passed", hours=72))
     drilled(site, "db2", drill("failed", hours=2, passed=240))
-    next(site.repository().glob("web1-*/*")).joinpath(verification_records.DRILLED).write_bytes(b"{")
+    next(site.repository().glob("web1-*/*Z-????")).joinpath(verification_records.DRILLED).write_bytes(b"{")
     metrics = tmp_path / "coverage.prom"
     words = (site.directory / "site.yaml", site.directory / "jobs")
     code, told = asked(*words, "--metrics", metrics)

@@ -17,6 +17,7 @@ from steps.values.planned_drill import PlannedDrill
 from tests.chain import Chain
 from tests.drills import add, login, needs_qemu
 from tests.hub import Hub, tree
+from tests.marks import marks
 
 OPTIONS = DrillOptions(
     expect=(Expectation(serial="login:", within=120.0),),
@@ -42,14 +43,14 @@ def test_an_incremental_that_boots_passes_and_is_as_it_was_afterwards(any_hub: H
         out = DrillPoint().run(ctx, inputs, DrillPoint.Live())
     assert (out.verdict, out.host, out.written) == ("passed", any_hub.host.name, 0)
     after = tree(Path(any_hub.root))
-    names = ("drilled.json", "drilled.png", "drilled-serial.log", f"../{layout.DRILL_LOCK}")
-    kept = {os.path.relpath(point / name, any_hub.root) for name in names}
+    names = (".", "drilled.json", "drilled.png", "drilled-serial.log", f"../{layout.DRILL_LOCK}")
+    kept = {os.path.relpath(marks(point) / name, any_hub.root) for name in names}
     assert after.keys() - before.keys() == kept
     assert {name: after[name] for name in before} == before
-    assert (point / "drilled-serial.log").read_bytes() == b"pgtest1 login: "
+    assert (marks(point) / "drilled-serial.log").read_bytes() == b"pgtest1 login: "
     assert out.picture_here is not None
-    assert Path(out.picture_here).read_bytes() == (point / "drilled.png").read_bytes()
-    assert not (full / "drilled.json").exists()
+    assert Path(out.picture_here).read_bytes() == (marks(point) / "drilled.png").read_bytes()
+    assert not (marks(full) / "drilled.json").exists()
 
     assert DrillPoint().check(any_hub.context(), inputs, None) == out.model_copy(update={"picture_here": None})
     assert DrillPoint().check(any_hub.context(run="20261130T170000Z-00000000"), inputs, None) is None, "of another run"

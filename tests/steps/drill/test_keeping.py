@@ -15,6 +15,7 @@ from steps.drill import keeping
 from steps.drill.keeping import PointGoneError, keep
 from steps.repository import layout, verification_records
 from steps.repository.verification_records import Drill
+from tests.marks import marks
 
 HERE = LocalHost("hub")
 AT = datetime(2026, 11, 30, tzinfo=UTC)
@@ -45,7 +46,7 @@ def known(point: Path) -> Drill:
 
 def test_the_files_are_there_that_the_record_names_and_for_the_account_alone(point: Path) -> None:
     assert keep(HERE, str(point), drill(), b"PNG", b"login:") == known(point)
-    files = {name: point / name for name in ("drilled.json", "drilled.png", "drilled-serial.log")}
+    files = {name: marks(point) / name for name in ("drilled.json", "drilled.png", "drilled-serial.log")}
     assert (files["drilled.png"].read_bytes(), files["drilled-serial.log"].read_bytes()) == (b"PNG", b"login:")
     assert {path.stat().st_mode & 0o777 for path in files.values()} == {0o600}
     assert (known(point).picture, known(point).serial_log) == ("drilled.png", "drilled-serial.log")
@@ -54,7 +55,8 @@ def test_the_files_are_there_that_the_record_names_and_for_the_account_alone(poi
 def test_a_drill_without_them_leaves_none_of_an_earlier_one(point: Path) -> None:
     keep(HERE, str(point), drill(), b"PNG", b"login:")
     keep(HERE, str(point), drill("undecided"), None, b"")
-    assert sorted(path.name for path in point.iterdir()) == ["drilled.json", layout.MANIFEST]
+    assert [path.name for path in point.iterdir()] == [layout.MANIFEST]
+    assert [path.name for path in marks(point).iterdir()] == ["drilled.json"]
     assert (known(point).picture, known(point).serial_log) == (None, None)
 
 
@@ -93,7 +95,7 @@ def test_whenever_it_is_cut_short_no_record_names_a_file_of_another_drill(
     found = known(point)
     for name in (found.picture, found.serial_log):
         if name is not None:
-            assert (point / name).read_bytes().startswith(b"old" if found.verdict == "passed" else b"new")
+            assert (marks(point) / name).read_bytes().startswith(b"old" if found.verdict == "passed" else b"new")
     assert found.passed_at == AT
 
 
@@ -113,7 +115,7 @@ def test_of_two_drills_of_a_point_at_once_one_waits_for_the_other_to_have_record
     assert keep(HERE, str(point), drill(), b"first", b"").picture == "drilled.png"
     second.join(20)
     assert (known(point).verdict, known(point).passed_at) == ("failed", AT)
-    assert (point / "drilled.png").read_bytes() == b"second"
+    assert (marks(point) / "drilled.png").read_bytes() == b"second"
 
 
 def test_a_drill_that_cannot_record_says_which_run_it_waited_for(point: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +124,7 @@ def test_a_drill_that_cannot_record_says_which_run_it_waited_for(point: Path, mo
     with pytest.raises(LockedError, match="run other"):
         keep(HERE, str(point), drill(), None, b"")
     lock.release()
-    assert not (point / "drilled.json").exists()
+    assert not (marks(point) / "drilled.json").exists()
 
 
 def test_a_point_that_was_deleted_meanwhile_is_not_made_again(tmp_path: Path) -> None:
@@ -132,7 +134,8 @@ def test_a_point_that_was_deleted_meanwhile_is_not_made_again(tmp_path: Path) ->
 
 
 def test_a_damaged_record_is_not_written_over(point: Path) -> None:
-    (point / "drilled.json").write_bytes(b"{")
+    marks(point).mkdir()
+    (marks(point) / "drilled.json").write_bytes(b"{")
     with pytest.raises(StateError, match=r"drilled\.json on hub is damaged"):
         keep(HERE, str(point), drill(), b"PNG", b"")
-    assert (point / "drilled.json").read_bytes() == b"{"
+    assert (marks(point) / "drilled.json").read_bytes() == b"{"

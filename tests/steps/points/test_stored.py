@@ -19,6 +19,7 @@ from steps.repository.verification_records import Suspicion
 from steps.values.stored_point import StoredPoint
 from tests.chains import Reference, full, incremental, manifest_of, qemu
 from tests.hub import CREATED, Hub, disk, hub_on
+from tests.marks import marks
 
 DISKS = (disk(2000, 4 * MiB), disk(2001, 2 * MiB))
 IMAGE = layout.image(2000)
@@ -181,7 +182,7 @@ def test_what_became_known_against_a_point_is_said(hub: Hub, chain: list[Referen
         f"It failed verification at rest at {CREATED:%Y-%m-%d %H:%M} UTC.",
         f"It differed from the VM when compared at {CREATED:%Y-%m-%d %H:%M} UTC.",
     )
-    (chain[1].point / verification_records.SUSPECT).write_bytes(b"{")
+    (marks(chain[1].point) / verification_records.SUSPECT).write_bytes(b"{")
     assert "suspect.json on hub is damaged" in read(hub, chain[1].point).notes[0]
 
 

@@ -24,6 +24,7 @@ from tests.bad_reads import BadReads, bad_reads, library
 from tests.chain import CAPACITY, Chain, prune
 from tests.drill_records import drill
 from tests.hub import INSTANCE, VCENTER, Hub
+from tests.marks import marks
 
 pytestmark = pytest.mark.slow
 
@@ -53,38 +54,39 @@ def failed(hub: Hub, made: Chain, number: int) -> None:
 def mark_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
     failed(hub, made, 2)
     spoil(hub.host, "open verified.json")
-    return f"{made.path(2)}/verified.json"
+    return f"{marks(made.path(2))}/verified.json"
 
 
 def mark_breaks_off(hub: Hub, made: Chain, spoil: BadReads) -> str:
     failed(hub, made, 2)
     spoil(hub.host, "read verified.json")
-    return f"{made.path(2)}/verified.json"
+    return f"{marks(made.path(2))}/verified.json"
 
 
 def mark_damaged(hub: Hub, made: Chain, spoil: BadReads) -> str:
     failed(hub, made, 2)
-    (made.path(2) / "verified.json").write_bytes(b"{")
+    (marks(made.path(2)) / "verified.json").write_bytes(b"{")
     return str(made.path(2))
 
 
 def mark_is_a_fifo(hub: Hub, made: Chain, spoil: BadReads) -> str:
-    os.mkfifo(made.path(2) / "verified.json")
-    return f"{made.path(2)}/verified.json"
+    marks(made.path(2)).mkdir()
+    os.mkfifo(marks(made.path(2)) / "verified.json")
+    return f"{marks(made.path(2))}/verified.json"
 
 
 def mark_is_a_link(hub: Hub, made: Chain, spoil: BadReads) -> str:
     failed(hub, made, 2)
-    (made.path(2) / "verified.json").rename(made.root.parent / "elsewhere")
-    (made.path(2) / "verified.json").symlink_to(made.root.parent / "elsewhere")
-    return f"{made.path(2)}/verified.json"
+    (marks(made.path(2)) / "verified.json").rename(made.root.parent / "elsewhere")
+    (marks(made.path(2)) / "verified.json").symlink_to(made.root.parent / "elsewhere")
+    return f"{marks(made.path(2))}/verified.json"
 
 
 def mark_huge(hub: Hub, made: Chain, spoil: BadReads) -> str:
     failed(hub, made, 2)
-    with (made.path(2) / "verified.json").open("a") as file:
+    with (marks(made.path(2)) / "verified.json").open("a") as file:
         file.write(" " * (2 << 20))
-    return f"{made.path(2)}/verified.json"
+    return f"{marks(made.path(2))}/verified.json"
 
 
 def manifest_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
@@ -199,7 +201,7 @@ def test_a_record_of_a_drill_that_cannot_be_read_is_told_and_hides_nothing(
 ) -> None:
     made = chain(any_hub)
     verification_records.write(any_hub.host, str(made.path(2)), drill("failed"))
-    harm(made.path(2) / verification_records.DRILLED, any_hub.host, bad_reads)
+    harm(marks(made.path(2)) / verification_records.DRILLED, any_hub.host, bad_reads)
     listed = catalogue.read(any_hub.host, any_hub.root)
     assert [point.point for point in listed.points] == list(made.points)
     assert listed.points[2].drilled is None

@@ -10,6 +10,7 @@ from runner.base.errors import StateError
 from runner.hosts.local import LocalHost
 from steps.repository import verification_records
 from tests.drill_records import drill
+from tests.marks import marks
 
 HOST = LocalHost("hub")
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -38,7 +39,7 @@ HARMS = {
 def test_a_mark_that_went_bad_is_refused_with_its_path(tmp_path: Path, name: str, harm) -> None:
     verification_records.write(HOST, str(tmp_path), MARKS[name])
     assert MARKS[name] in (read := verification_records.read(HOST, str(tmp_path))).__dict__.values(), read
-    path = tmp_path / name
+    path = marks(tmp_path) / name
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(StateError, match=rf"^{path} on hub (is damaged|was written by a newer version)"):
         verification_records.read(HOST, str(tmp_path))
@@ -49,7 +50,7 @@ def test_a_record_of_a_drill_that_went_bad_is_told_and_hides_no_other_mark(tmp_p
     for mark in (drilled := drill(now=AT)), *MARKS.values():
         verification_records.write(HOST, str(tmp_path), mark)
     assert verification_records.read(HOST, str(tmp_path)).drilled == drilled
-    path = tmp_path / verification_records.DRILLED
+    path = marks(tmp_path) / verification_records.DRILLED
     path.write_bytes(harm(path.read_bytes()))
     read = verification_records.read(HOST, str(tmp_path))
     assert read.drilled is None
