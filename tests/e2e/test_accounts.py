@@ -85,6 +85,7 @@ def test_a_reader_restores_from_a_read_only_view_and_changes_nothing(site: Site,
     (place / "site.yaml").write_text(
         yaml.safe_dump({"version": 1, "repositories": {"main": {"host": "local", "path": str(view)}}})
     )
+    (place / "site.yaml").chmod(0o644)  # commands of other tests in this process have set its umask
     before = content(repository)
     with mapped(repository, view, ACCOUNT, READER):
         listed = as_user(READER, "sendense", "points", str(place / "site.yaml"), HOME=str(home))
