@@ -24,10 +24,11 @@ REGISTRY = Registry.installed()
 SITE = """
 hosts: {hub: {ssh: b@hub}}
 vcenters: {prod: {server: v, username: u, password: {env: P}, tls: {ca: ca.pem}}}
-repositories: {main: {host: hub, path: /backup}}
+repositories: {main: {host: hub, path: /backup}, offsite: {host: hub, path: /copies}}
 """
 ALL = {
-    "backup": "{vm: db, vcenter: prod, repository: main, retention: {keep-last: 3}, drill: {every: 7d}}",
+    "backup": "{vm: db, vcenter: prod, repository: main, retention: {keep-last: 3}, drill: {every: 7d}, copies: [{to: offsite, when: weekly}]}",
+    "copy": "{repository: main, to: offsite}",
     "drill": "{repository: main, point: db/2026}",
     "prune": "{repository: main, retention: {keep-last: 3}}",
     "restore": "{repository: main, point: db/2026, directory: /restore}",
