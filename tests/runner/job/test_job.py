@@ -233,7 +233,7 @@ class TestTopLevel:
             pytest.param(
                 "name: test",
                 "template: bakup",
-                "should be one of backup, drill, prune, restore, restore-vm, rollback, verify; did you mean 'backup'?",
+                "should be one of backup, copy, drill, prune, restore, restore-vm, rollback, verify; did you mean 'backup'?",
                 id="template",
             ),
         ],
