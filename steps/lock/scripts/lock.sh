@@ -237,8 +237,9 @@ become() {
 
 # --- Locking and unlocking. Each takes VM/POINT by line; each puts those that are done into a file.
 
+# Where it is by then, and not what its path leads to: it may have been moved before it was immutable.
 freeze() {
-    enter "$root/$1" && chattr +i . && enter "$PWD" && [ "$PWD" = "$root/$1" ]
+    enter "$root/$1" && chattr +i . && cd -P . && [ "$PWD" = "$root/$1" ]
 }
 
 freeze_all() {
