@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
-from pydantic import JsonValue, TypeAdapter
-
+from runner.base.model import Model
+from runner.base.sealed import unseal
 from runner.base.units import DAY, MiB
 from runner.hosts.script import source
 from steps.repository import layout
@@ -27,19 +30,20 @@ SIZES = {"ext4": 64 * MiB, "xfs": 320 * MiB, "btrfs": 128 * MiB}
 
 
 @contextmanager
-def mounted(kind: str, directory: Path, size: int | None = None) -> Iterator[Path]:
-    """The root of a new file system of that kind."""
-    disk, top = directory / f"{kind}.disk", directory / kind
-    with disk.open("wb") as file:
-        file.truncate(size or SIZES[kind])
-    top.mkdir()
-    call("mkfs", "-t", kind, "-q", disk)
-    call("mount", "-o", "loop", disk, top)
-    try:
-        yield top
-    finally:
-        call("umount", "--lazy", top)
-        disk.unlink()
+def mounted(kind: str, size: int | None = None) -> Iterator[Path]:
+    """The root of a new file system of that kind, which every account can enter."""
+    with tempfile.TemporaryDirectory(prefix="sl-") as name:
+        disk, top = Path(name) / "disk", Path(name) / kind
+        Path(name).chmod(0o755)
+        with disk.open("wb") as file:
+            file.truncate(size or SIZES[kind])
+        top.mkdir()
+        call("mkfs", "-t", kind, "-q", disk)
+        call("mount", "-o", "loop", disk, top)
+        try:
+            yield top
+        finally:
+            call("umount", "--lazy", top)
 
 
 def call(*argv: str | Path) -> str:
@@ -60,7 +64,8 @@ class LockedRepository:
     uptime: float = 1000.0
     boot: str = BOOT
     synchronized: bool = True
-    vms: list[Path] = field(default_factory=list)
+    capabilities: str = ""
+    """Those that it has, as setpriv takes them; all without."""
 
     @classmethod
     def create(cls, top: Path, directory: Path) -> LockedRepository:
@@ -119,7 +124,10 @@ class LockedRepository:
             f'PATH={self.fakes}:$PATH exec "$@"'
         )
         arguments = (str(self.root), f"{UID}:{UID}", f"{lock or self.lock:.0f}", "300", str(self.record))
-        return ["unshare", "--mount", "sh", "-c", mounts, "sh", "sh", str(self.fakes / "lock.sh"), *arguments]
+        apart = ("unshare", "--mount", "sh", "-c", mounts, "sh")
+        sets = (f"--bounding-set={self.capabilities}", f"--inh-caps={self.capabilities}")
+        granted = ("setpriv", *sets) if self.capabilities else ()
+        return [*apart, *granted, "sh", str(self.fakes / "lock.sh"), *arguments]
 
     def run(self, *, lock: float | None = None) -> list[str]:
         """The timer, once; the problems that it has."""
@@ -129,8 +137,7 @@ class LockedRepository:
 
     def told(self) -> dict[str, datetime]:
         """Locked points of the VM, until when."""
-        found = _JSON.validate_json((self.root / VM / layout.LOCKED).read_bytes())
-        return {point: datetime.fromisoformat(until) for point, until in found["points"].items()}  # type: ignore[attr-defined,union-attr,call-overload]
+        return unseal((self.root / VM / layout.LOCKED).read_bytes(), Locked, 1).points
 
     def states(self) -> dict[str, str]:
         """In the record: point → new, locked or free."""
@@ -138,7 +145,11 @@ class LockedRepository:
         return {line.split()[0].rpartition("/")[2]: line.split()[3] for line in lines}
 
 
-_JSON = TypeAdapter[dict[str, JsonValue]](dict[str, JsonValue])
+class Locked(Model):
+    """locked.json"""
+
+    schema_version: Literal[1]
+    points: dict[str, datetime]
 
 
 def name_of(number: int) -> str:
@@ -163,19 +174,25 @@ def picture(point: Path) -> dict[str, tuple[int, int, str]]:
 
 
 def as_account(work: Callable[[], object]) -> None:
-    """Does it in a process of the account's; what it may not do it leaves."""
+    """Does it in a process of the account's, which may do all of it."""
     pid = os.fork()
     if pid == 0:
+        code = 1
         try:
-            os.setgroups([])
-            os.setgid(UID)
-            os.setuid(UID)
+            become_account()
             work()
-        except OSError:
-            os._exit(1)
+            code = 0
+        except OSError as error:
+            print(error, file=sys.stderr, flush=True)
         finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def become_account() -> None:
+    os.setgroups([])
+    os.setgid(UID)
+    os.setuid(UID)
 
 
 def shell_as_account(*commands: str, cwd: Path) -> Sequence[int]:

@@ -13,6 +13,7 @@ from tests.bench import (
     estate,
     incremental,
     job,
+    locking,
     narrow,
     night,
     readback,
@@ -39,3 +40,4 @@ if __name__ == "__main__":
     repository.main()
     estate.main()
     drilling.main()
+    locking.main()

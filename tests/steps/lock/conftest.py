@@ -12,13 +12,13 @@ from tests.locked_repository import LockedRepository, mounted
 @pytest.fixture(params=["ext4", "xfs", "btrfs"])
 def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LockedRepository]:
     """On a file system of its own, of the account that attackers have the key of."""
-    with mounted(request.param, tmp_path) as top:
+    with mounted(request.param) as top:
         yield LockedRepository.create(top, tmp_path)
 
 
 @pytest.fixture
 def on_ext4(tmp_path: Path) -> Iterator[LockedRepository]:
-    with mounted("ext4", tmp_path) as top:
+    with mounted("ext4") as top:
         yield LockedRepository.create(top, tmp_path)
 
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import pytest
+
+from runner.base.model import Model
+from runner.base.sealed import unseal
 from runner.base.units import DAY
+from steps.lock.timer import LockTimer
 from steps.repository import layout
-from tests.locked_repository import VM, LockedRepository, flags, name_of
+from tests.locked_repository import VM, LockedRepository, call, flags, name_of, shell_as_account
+
+UNIT = "sendense-lock-main"
 
 
 def test_a_point_is_immutable_with_all_that_is_in_it(repository: LockedRepository) -> None:
@@ -51,3 +62,86 @@ def test_what_a_locked_point_stands_on_is_locked_as_long(on_ext4: LockedReposito
     on_ext4.run()
     assert set(on_ext4.states().values()) == {"locked"}
     assert flags(on_ext4.root / VM / name_of(0)) == "i"
+
+
+def test_what_somebody_made_writable_again_is_locked_again(on_ext4: LockedRepository) -> None:
+    point = on_ext4.point(0)
+    on_ext4.run()
+    until = on_ext4.told()
+    call("chattr", "-R", "-i", point)
+    on_ext4.pass_time(DAY)
+    assert on_ext4.run() == []
+    assert {flags(path) for path in (point, *point.rglob("*"))} == {"i"}
+    assert on_ext4.told() == until
+
+
+def test_a_longer_lock_lengthens_and_a_shorter_one_shortens_nothing(on_ext4: LockedRepository) -> None:
+    on_ext4.point(0)
+    on_ext4.run()
+    first = on_ext4.told()[name_of(0)]
+    on_ext4.run(lock=DAY)
+    assert on_ext4.told()[name_of(0)] == first
+    on_ext4.run(lock=60 * DAY)
+    assert on_ext4.told()[name_of(0)] == first + timedelta(days=30)
+    on_ext4.run(lock=DAY)
+    assert on_ext4.told()[name_of(0)] == first + timedelta(days=30)
+
+
+def test_the_log_can_only_be_appended_to(repository: LockedRepository) -> None:
+    log = repository.root / layout.LOG
+    repository.run()
+    shell_as_account(f"echo first >>{layout.LOG}", cwd=repository.root)
+    repository.run()
+    assert flags(log) == "a"
+    tried = (f": >{layout.LOG}", f"rm -f {layout.LOG}", f"mv {layout.LOG} x", f"echo second >>{layout.LOG}")
+    assert [code == 0 for code in shell_as_account(*tried, cwd=repository.root)] == [False, False, False, True]
+    assert log.read_text() == "first\nsecond\n"
+
+
+def test_what_it_tells_is_sealed_and_roots(on_ext4: LockedRepository) -> None:
+    point = on_ext4.point(0)
+    (point.parent / f"{name_of(1)}").touch()
+    on_ext4.run()
+    timer = unseal((on_ext4.root / layout.LOCK_TIMER).read_bytes(), Told, 1)
+    assert (timer.at.timestamp(), timer.lock, timer.every, timer.locked) == (on_ext4.wall, 30 * DAY, 300, 1)
+    assert (timer.clock, timer.problems) == ("synchronized", ())
+    for told in (on_ext4.root / layout.LOCK_TIMER, point.parent / layout.LOCKED):
+        assert (told.stat().st_uid, told.stat().st_mode & 0o777) == (0, 0o644)
+    assert on_ext4.told() == {point.name: datetime.fromtimestamp(on_ext4.wall + 30 * DAY, UTC)}
+    written = (point.parent / layout.LOCKED).stat()
+    on_ext4.pass_time(300)
+    on_ext4.run()
+    assert (point.parent / layout.LOCKED).stat() == written
+
+
+class Told(Model):
+    """lock-timer.json"""
+
+    schema_version: Literal[1]
+    at: datetime
+    lock: int
+    every: int
+    locked: int
+    clock: str
+    problems: tuple[str, ...]
+
+
+@pytest.mark.parametrize("name", ["pgtest1", "Ünïcode and more", "x" * 200, "a.b_c-d", "-", "12345678-1234"])
+def test_each_directory_that_a_vm_gets_is_known_to_the_timer(on_ext4: LockedRepository, name: str) -> None:
+    point = on_ext4.point(0, vm=layout.vm_directory(name, "12345678-1234-1234-1234-123456789ABC"))
+    on_ext4.run()
+    assert flags(point) == "i"
+
+
+def test_it_needs_no_more_than_its_service_grants(repository: LockedRepository) -> None:
+    """As systemd starts it: root with these capabilities alone."""
+    granted = re.search("CapabilityBoundingSet=(.*)", LockTimer("main", "/r", "backup", DAY).texts()[f"{UNIT}.service"])
+    assert granted is not None
+    bounding = ",".join(["-all", *(f"+{one.removeprefix('CAP_').lower()}" for one in granted[1].split())])
+    repository.capabilities = bounding
+    point = repository.point(0)
+    assert repository.run() == []
+    assert repository.told().keys() == {point.name}
+    repository.pass_time(31 * DAY)
+    assert repository.run() == []
+    assert flags(point) == ""

@@ -1,0 +1,388 @@
+"""What the account of a runner tries against locked points, and against root's timer while it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runner.base.units import DAY
+from steps.repository import layout
+from tests.eventually import eventually
+from tests.locked_repository import (
+    UID,
+    VM,
+    LockedRepository,
+    as_account,
+    become_account,
+    call,
+    flags,
+    mounted,
+    name_of,
+    picture,
+    shell_as_account,
+)
+
+OTHER_VM = VM.replace("pgtest1", "other")
+DESTRUCTION = (
+    f"rm -rf {VM}",
+    f"rm -rf {VM}/{name_of(0)}",
+    f"rm -f {VM}/{name_of(0)}/vm/config.json",
+    f": >{VM}/{name_of(0)}/disk-2000.qcow2",
+    f"echo x >>{VM}/{name_of(0)}/manifest.json",
+    f"truncate -s 0 {VM}/{name_of(0)}/disk-2000.blake3",
+    f"mv {VM}/{name_of(0)} {VM}/{name_of(0)}.dropped",
+    f"mv {VM} gone-{VM}",
+    f"cp {VM}/{name_of(0)}/manifest.json {VM}/{name_of(0)}/disk-2000.blake3",
+    f"mv -f {VM}/{name_of(1)}/manifest.json {VM}/{name_of(0)}/manifest.json",
+    f"ln {VM}/{name_of(0)}/disk-2000.qcow2 mine",
+    f"touch {VM}/{name_of(0)}/new",
+    f"ln -s /etc/passwd {VM}/{name_of(0)}/vm/link",
+    f"chmod 777 {VM}/{name_of(0)} {VM}/{name_of(0)}/*",
+    f"chmod 777 {VM}",
+    "chmod 777 .",
+    f"chattr -R -i {VM}",
+    "mv ../repository ../gone",
+    "rm -rf ../repository",
+    "rm -f repository.json",
+    "mv repository.json other.json",
+    "rm -f lock-timer.json",
+    f"mv {VM}/locked.json {VM}/mine.json",
+    f"echo '{{}}' >{VM}/locked.json",
+    f"setfattr -n user.x -v y {VM}/{name_of(0)}/manifest.json",
+    f"fallocate -p -o 0 -l 4096 {VM}/{name_of(0)}/disk-2000.qcow2",
+    f"mount --bind /tmp {VM}/{name_of(0)}",
+)
+
+
+def test_with_the_key_of_a_runner_a_locked_point_stays_as_it_is(repository: LockedRepository) -> None:
+    points = [repository.point(number, on=number - 1 if number else None) for number in range(3)]
+    repository.run()
+    before = [picture(point) for point in points]
+    assert not any(code == 0 for code in shell_as_account(*DESTRUCTION, cwd=repository.root))
+    assert [picture(point) for point in points] == before
+    assert repository.run() == []
+    assert set(repository.told()) == {point.name for point in points}
+    # What an ordinary night needs the account still has.
+    assert (
+        shell_as_account(
+            f"mkdir {VM}/20261201T000000Z-00000000.partial",
+            f"mv {VM}/20261201T000000Z-00000000.partial {VM}/{name_of(30)}",
+            f"rm -r {VM}/{name_of(30)}",
+            f"mkdir {VM}/{name_of(0)}.marks && touch {VM}/{name_of(0)}.marks/verified.json",
+            f"flock -n {VM}/.lock true",
+            f"mkdir {OTHER_VM}",
+            "echo >>log.jsonl",
+            cwd=repository.root,
+        )
+        == [0] * 7
+    )
+
+
+@pytest.fixture
+def victim(repository: LockedRepository) -> Iterator[Path]:
+    """Of root's, on the same file system: what links lead to. It is as it was at the end."""
+    found = repository.root.parent / "victim"
+    (found / layout.VM_FILES).mkdir(parents=True)
+    for name in (layout.MANIFEST, layout.image(2000), f"{layout.VM_FILES}/{layout.VM_CONFIG}"):
+        (found / name).write_text("root's")
+    os.chown(found / layout.MANIFEST, UID, UID)
+    before = picture(found), owners(found)
+    yield found
+    assert (picture(found), owners(found)) == before
+    assert {flags(path) for path in (found, *found.rglob("*"))} == {""}
+
+
+def owners(directory: Path) -> list[int]:
+    return [path.lstat().st_uid for path in sorted((directory, *directory.rglob("*")))]
+
+
+def test_no_link_leads_the_timer_out_of_the_repository(repository: LockedRepository, victim: Path) -> None:
+    point = repository.point(0)
+    vm = point.parent
+    twisted = repository.point(1)
+
+    def twist() -> None:
+        (repository.root / layout.LOG).symlink_to(victim / layout.MANIFEST)
+        (repository.root / OTHER_VM).symlink_to(victim)
+        (repository.root / layout.LOCK_TIMER).symlink_to(victim / layout.MANIFEST)
+        (vm / layout.LOCKED).symlink_to(victim / layout.MANIFEST)
+        (vm / name_of(5)).symlink_to(victim)
+        (vm / f"{name_of(6)}\n{name_of(7)}").mkdir()
+        (repository.root / f"{VM}\nx").mkdir()
+        shutil.rmtree(twisted / layout.VM_FILES)
+        (twisted / layout.VM_FILES).symlink_to(victim / layout.VM_FILES)
+        (twisted / "disk-1.qcow2").symlink_to(victim / layout.image(2000))
+        (twisted / f"disk-2.qcow2\n{name_of(0)}").symlink_to(victim)
+        (twisted / "deep").mkdir()
+        (twisted / "deep" / "down").symlink_to(victim)
+
+    as_account(twist)
+    problems = repository.run()
+    assert any(OTHER_VM in problem for problem in problems)
+    assert any(layout.LOG in problem for problem in problems)
+    assert flags(point) == "i"
+    assert set(repository.told()) == {point.name, twisted.name}
+    repository.pass_time(31 * DAY)
+    repository.run()
+    assert flags(point) == ""
+
+
+def test_files_of_somebody_else_are_not_touched_and_such_a_point_is_told(
+    repository: LockedRepository, victim: Path
+) -> None:
+    """Kernels let an account link what is not its own unless fs.protected_hardlinks is set."""
+    point = repository.point(0)
+    os.link(victim / layout.image(2000), point / "disk-1.qcow2")
+    assert any("not the account's" in problem for problem in repository.run())
+    assert repository.told() == {}
+    call("chattr", "-i", point)
+    (point / "disk-1.qcow2").unlink()
+    assert repository.run() == []
+    assert list(repository.told()) == [point.name]
+
+
+@contextmanager
+def swapping(vm: Path, victim: Path) -> Iterator[None]:
+    """A process of the account's that puts links in the place of all that the timer is about to enter, again and again."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become_account()
+            _swap(vm, victim)
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _swap(vm: Path, victim: Path) -> None:
+    spare = vm / "spare"
+    while True:
+        for number in range(10, 20):
+            point = vm / name_of(number)
+            for path, target in ((point / layout.VM_FILES, victim / layout.VM_FILES), (point, victim)):
+                try:
+                    path.rename(spare)
+                    path.symlink_to(target)
+                    path.unlink()
+                    spare.rename(path)
+                except OSError:  # it is locked by now
+                    if spare.exists() and not path.exists():
+                        path.unlink(missing_ok=True)
+                        spare.rename(path)
+                    continue
+
+
+def test_while_the_timer_runs_names_may_become_links_at_any_moment(repository: LockedRepository, victim: Path) -> None:
+    good = repository.point(0)
+    for number in range(10, 20):
+        repository.point(number)
+    before = picture(good)
+    with swapping(good.parent, victim):
+        for _ in range(3):
+            repository.run()
+            assert flags(good) == "i"
+        repository.pass_time(31 * DAY)
+        repository.run()
+    assert picture(good) == before
+
+
+ATTACKED_CHATTR = """#!/bin/sh
+# Before each change of a name the account puts a link there if it can, and chattr follows it: every race is lost.
+sign=$1
+shift
+for name; do
+    setpriv --reuid=UID --regid=UID --clear-groups sh -c '
+        [ "$1" != . ] || set -- "$(pwd -P)" "$2"
+        if ! [ -d "$1" ]; then mv "$1" "$1.away" && ln -s "$2/manifest.json" "$1"
+        elif [ INSTEAD = link ]; then mv -T "$1" "$1.away" && ln -s "$2" "$1"
+        else mv -T "$1" "$1.away" && cp -r "$1.away" "$1"; fi
+    ' sh "$name" VICTIM 2>/dev/null
+done
+for name; do
+    shift
+    [ "$name" = . ] || name=$(realpath "$name")
+    set -- "$@" "$name"
+done
+exec /usr/bin/chattr "$sign" "$@"
+"""
+
+
+@contextmanager
+def losing_every_race(repository: LockedRepository, victim: Path, instead: str) -> Iterator[None]:
+    chattr = repository.fakes / "chattr"
+    chattr.write_text(
+        ATTACKED_CHATTR.replace("UID", str(UID)).replace("VICTIM", str(victim)).replace("INSTEAD", instead)
+    )
+    chattr.chmod(0o755)
+    yield
+    chattr.unlink()
+    for away in sorted(repository.root.rglob("*.away"), reverse=True):
+        call("chattr", "-R", "-i", away)
+        away.rename(cleared(away.with_name(away.name.removesuffix(".away"))))
+
+
+def cleared(path: Path) -> Path:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return path
+
+
+@pytest.fixture
+def immutable(on_ext4: LockedRepository) -> Iterator[Path]:
+    """Of root's, on the same file system: a directory that can be changed, and a file in it that cannot, and stays so."""
+    found = on_ext4.root.parent / "immutable"
+    (found / layout.VM_FILES).mkdir(parents=True)
+    (found / layout.MANIFEST).write_text("root's")
+    call("chattr", "+i", found / layout.MANIFEST)
+    yield found
+    assert (flags(found), flags(found / layout.VM_FILES), flags(found / layout.MANIFEST)) == ("", "", "i")
+
+
+@pytest.mark.parametrize("instead", ["link", "directory"])
+def test_what_is_there_just_in_time_is_not_taken_for_the_point(
+    on_ext4: LockedRepository, immutable: Path, instead: str
+) -> None:
+    point = on_ext4.point(0)
+    with losing_every_race(on_ext4, immutable, instead):
+        assert any(point.name in problem for problem in on_ext4.run())
+    assert on_ext4.run() == []
+    on_ext4.pass_time(31 * DAY)
+    with losing_every_race(on_ext4, immutable, instead):
+        on_ext4.run()
+
+
+@pytest.mark.parametrize("last", range(1, 8))
+def test_nor_is_it_when_the_timer_was_killed_before(
+    on_ext4: LockedRepository, immutable: Path, last: int, instead: str = "link"
+) -> None:
+    on_ext4.point(0)
+    on_ext4.run()
+    on_ext4.pass_time(31 * DAY)
+    killed_at(on_ext4, last)
+    with losing_every_race(on_ext4, immutable, instead):
+        on_ext4.run()
+
+
+def killed_at(repository: LockedRepository, last: int) -> bool:
+    """The timer, killed behind the call of chattr with that number; False if it was done before."""
+    chattr, calls, timer = (repository.fakes / name for name in ("chattr", "calls", "timer"))
+    chattr.write_text(
+        f'#!/bin/sh\necho >>{calls}\n[ "$(wc -l <{calls})" -lt {last} ] || {{\n'
+        f'    /usr/bin/chattr "$@"; kill -9 "$PPID" "$(cat {timer})"; }}\nexec /usr/bin/chattr "$@"\n'
+    )
+    chattr.chmod(0o755)
+    calls.write_text("")
+    argv = ["sh", "-c", f'echo $$ >{timer}; exec "$@"', "sh", *repository.argv()]
+    done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
+    chattr.unlink()
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    free = ("flock", "-n", repository.record / "running", "true")
+    assert eventually(lambda: subprocess.run(free, check=False).returncode == 0)
+    return done.returncode != 0
+
+
+def test_a_file_with_another_name_stays_locked(on_ext4: LockedRepository) -> None:
+    """Else the lock of one point would end with that of another, which an attacker made with links to its files."""
+    old, new = on_ext4.point(0), on_ext4.point(1)
+    (old / layout.digests(2000)).unlink()
+    os.link(new / layout.image(2000), old / layout.digests(2000))
+    before = picture(new)
+    (on_ext4.root / VM / name_of(1)).rename(on_ext4.root / "kept")
+    on_ext4.run()
+    (on_ext4.root / "kept").rename(on_ext4.root / VM / name_of(1))
+    on_ext4.pass_time(20 * DAY)
+    on_ext4.run()
+    on_ext4.pass_time(15 * DAY)
+    assert any("another name" in problem for problem in on_ext4.run())
+    shell_as_account(f"echo x >>{VM}/{name_of(0)}/disk-2000.blake3", cwd=on_ext4.root)
+    assert picture(new) == before
+
+
+@pytest.mark.parametrize("repository", ["xfs", "btrfs"], indirect=True)
+def test_a_point_that_is_open_for_writing_is_not_called_locked_before_it_is_closed(
+    repository: LockedRepository,
+) -> None:
+    """These file systems let a descriptor write that was opened before the file became immutable; ext4 does not."""
+    point = repository.point(0)
+    with (point / layout.image(2000)).open("r+b"):
+        assert any(f"in process {os.getpid()}" in problem for problem in repository.run())
+        assert flags(point / layout.image(2000)) == "i"
+        assert repository.told() == {}
+    assert repository.run() == []
+    assert list(repository.told()) == [point.name]
+
+
+def test_what_is_mounted_over_a_directory_is_not_taken_for_it(on_ext4: LockedRepository, tmp_path: Path) -> None:
+    point = on_ext4.point(0)
+    call("mount", "-t", "tmpfs", "tmpfs", point.parent)
+    try:
+        assert any(VM in problem for problem in on_ext4.run())
+        assert list(point.parent.iterdir()) == []
+    finally:
+        call("umount", point.parent)
+    assert on_ext4.run() == []
+    assert flags(point) == "i"
+
+
+def test_a_locked_point_that_is_gone_is_told_until_its_lock_would_have_ended(on_ext4: LockedRepository) -> None:
+    point = on_ext4.point(0)
+    on_ext4.run()
+    call("chattr", "-R", "-i", point)
+    shutil.rmtree(point)
+    assert any(point.name in problem for problem in on_ext4.run())
+    on_ext4.pass_time(31 * DAY)
+    assert on_ext4.run() == []
+    assert on_ext4.states() == {}
+
+
+def test_two_thousand_directories_hide_no_point(tmp_path: Path) -> None:
+    many = (int(os.environ.get("TORTURE", "0")) and 100_000) or 2_000
+    with mounted("ext4", (2048 if many > 2_000 else 64) << 20) as top:
+        repository = LockedRepository.create(top, tmp_path)
+        point = repository.point(0)
+        repository.run()
+        before = picture(point)
+
+        def flood() -> None:
+            for number in range(many):
+                (point.parent / f"20270101T000000Z-{number % 65536:04x}{'' if number < 65536 else '.dropped'}").mkdir()
+                (repository.root / f"no-vm-{number}").mkdir()
+
+        as_account(flood)
+        new = repository.point(1)
+        repository.run()
+        assert picture(point) == before
+        assert flags(new) == "i"
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["locking", "unlocking"])
+def test_a_timer_that_is_killed_at_any_moment_is_made_up_for_by_the_next(
+    on_ext4: LockedRepository, expired: bool
+) -> None:
+    """Killed behind each of the commands by which it changes what is immutable."""
+    for number in range(2):
+        on_ext4.point(number, on=number - 1 if number else None)
+    if expired:
+        on_ext4.run()
+        on_ext4.pass_time(31 * DAY)
+    last = 1
+    while killed_at(on_ext4, last):
+        last += 1
+    assert last > 3
+    assert on_ext4.run() == []
+    assert set(on_ext4.states().values()) == ({"free"} if expired else {"locked"})
+    found = {flags(path) for number in range(2) for path in (on_ext4.root / VM / name_of(number)).rglob("*")}
+    assert found == ({""} if expired else {"i"})
