@@ -66,7 +66,7 @@ check_above() {
             [ "$acl" != + ] || writable=1 ;;
         esac
         # In a sticky directory of root's nobody renames what is root's.
-        case $owner/$mode in 0/1???) writable= ;; esac
+        case $owner/$mode in 0/[1357]???) writable= ;; esac
         if [ "$owner" = "$uid" ] || [ -n "$writable" ]; then
             tell "${above:-/} can be written by ${name:-$uid}, who could put another directory in the place of $root: make it root's"
         fi
@@ -157,11 +157,12 @@ hold_repository() {
 take_over_vms() {
     find . -mindepth 1 -maxdepth 1 -regextype posix-extended -regex "\./$VM" \
         -printf '%y %D %U %m %P\n' >"$record/vms" || tell "$root cannot be read whole"
+    : >"$record/refused"
     while read -r type where owner mode vm; do
         case "$type $where $owner $mode" in
             "d $device 0 "[13]77[0145]) echo "$vm" ;;
             *)  if take_over "$root/$vm" 2>"$record/said"; then echo "$vm"
-                else tell "$root/$vm is no directory of the account's on the repository's file system: nothing in it is locked"; fi ;;
+                else echo "$vm" >>"$record/refused"; tell "$root/$vm is no directory of the account's on the repository's file system: nothing in it is locked"; fi ;;
         esac
     done <"$record/vms" >"$record/mine"
     cd "$root"
@@ -189,15 +190,18 @@ remember() {
     look >"$record/seen"
     join -a 1 -a 2 -e - -o 0,1.2,1.3,1.4,1.5,2.1,2.2 "$record/points" "$record/seen" >"$record/joined"
     awk -v now="$now" -v lock="$lock" -v whole="$whole" -v problems="$problems" '
-            $6 == "-" && $4 == "locked" && ($3 > now || !whole) {
-                print $1 " was locked and is not there any more" >>problems
-                print $1, $2, $3, $4, $5; next }
-            $6 == "-" { if (!whole) print $1, $2, $3, $4, $5; next }
+            FILENAME ~ /refused$/ { refused[$1]; next }
+            $6 == "-" {
+                # What could not be looked at is not gone.
+                split($1, key, "/"); unseen = !whole || key[1] in refused
+                if ($4 == "locked" && $3 > now && !unseen) print $1 " was locked and is not there any more" >>problems
+                if ($4 == "locked" && $3 > now || unseen) print $1, $2, $3, $4, $5
+                next }
             $2 == "-" { printf "%s %.0f %.0f new -\n", $1, now, now + lock; next }
             $4 == "free" { print $1, $2, $3, $4, $5; next }
             { until = $2 + lock > $3 ? $2 + lock : $3
               printf "%s %s %.0f %s %s\n", $1, $2, until, ($4 == "locked" && $7 == "-" ? "new" : $4), $5 }' \
-        "$record/joined" >"$record/points.new"
+        "$record/refused" "$record/joined" >"$record/points.new"
     save points
 }
 
@@ -417,11 +421,11 @@ locked_text() {
 }
 
 tell_timer() {
-    awk -v at="$(date +%s)" -v lock="$lock" -v every="$every" -v clock="$clock" -v now="$now" "$MOMENT"'
+    awk -v at="$(date +%s)" -v lock="$lock" -v every="$every" -v clock="$clock" -v now="$now" -v all="$problems" "$MOMENT"'
         FILENAME ~ /ends$/ { if ($4 == "locked" && $6 > now) locked++; next }
         { gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); if (!seen[$0]++ && ++n <= 50) said[n] = $0 }
         END {
-            if (n > 50) said[50] = "and " (n - 49) " more problems, which RECORD/problems has"
+            if (n > 50) said[50] = "and " (n - 49) " more, in " all
             printf "{\n \"schema_version\": 1,\n \"at\": \"%s\",\n \"lock\": %.0f,\n \"every\": %.0f,\n \"locked\": %d,\n", moment(at), lock, every, locked
             printf " \"clock\": \"%s\",\n \"problems\": [", clock
             for (i = 1; i <= n && i <= 50; i++) printf "%s\n  \"%s\"", (i > 1 ? "," : ""), said[i]

@@ -87,14 +87,14 @@ def test_a_longer_lock_lengthens_and_a_shorter_one_shortens_nothing(on_ext4: Loc
     assert on_ext4.told()[name_of(0)] == first + timedelta(days=30)
 
 
-def test_the_log_can_only_be_appended_to(repository: LockedRepository) -> None:
-    log = repository.root / layout.LOG
-    repository.run()
-    shell_as_account(f"echo first >>{layout.LOG}", cwd=repository.root)
-    repository.run()
+def test_the_log_can_only_be_appended_to(on_ext4: LockedRepository) -> None:
+    log = on_ext4.root / layout.LOG
+    on_ext4.run()
+    shell_as_account(f"echo first >>{layout.LOG}", cwd=on_ext4.root)
+    on_ext4.run()
     assert flags(log) == "a"
     tried = (f": >{layout.LOG}", f"rm -f {layout.LOG}", f"mv {layout.LOG} x", f"echo second >>{layout.LOG}")
-    assert [code == 0 for code in shell_as_account(*tried, cwd=repository.root)] == [False, False, False, True]
+    assert [code == 0 for code in shell_as_account(*tried, cwd=on_ext4.root)] == [False, False, False, True]
     assert log.read_text() == "first\nsecond\n"
 
 
@@ -126,13 +126,15 @@ class Told(Model):
     problems: tuple[str, ...]
 
 
-@pytest.mark.parametrize("name", ["pgtest1", "Ünïcode and more", "x" * 200, "a.b_c-d", "-", "12345678-1234"])
-def test_each_directory_that_a_vm_gets_is_known_to_the_timer(on_ext4: LockedRepository, name: str) -> None:
-    point = on_ext4.point(0, vm=layout.vm_directory(name, "12345678-1234-1234-1234-123456789ABC"))
-    on_ext4.run()
-    assert flags(point) == "i"
+def test_each_directory_that_a_vm_gets_is_known_to_the_timer(on_ext4: LockedRepository) -> None:
+    names = ["pgtest1", "Ünïcode and more", "x" * 200, "a.b_c-d", "-", "12345678-1234", "", "\n"]
+    uuid = "12345678-1234-1234-1234-123456789ABC"
+    points = [on_ext4.point(0, vm=vm) for vm in {layout.vm_directory(name, uuid) for name in names}]
+    assert on_ext4.run() == []
+    assert {flags(point) for point in points} == {"i"}
 
 
+@pytest.mark.parametrize("repository", ["xfs"], indirect=True)
 def test_it_needs_no_more_than_its_service_grants(repository: LockedRepository) -> None:
     """As systemd starts it: root with these capabilities alone."""
     granted = re.search("CapabilityBoundingSet=(.*)", LockTimer("main", "/r", "backup", DAY).texts()[f"{UNIT}.service"])
