@@ -93,7 +93,7 @@ def find(host: Host, directory: str, sought: Sought, run: str) -> Parent:
 def _look(host: Host, directory: str) -> VmDirectory:
     seen = reader.read(host, directory)
     for one in seen.unread:
-        if one.point is None:
+        if one.point is None and not one.of_locks:
             raise UnreadableError(one.path, host.name, one.why)
     return seen
 
@@ -157,7 +157,9 @@ def _refuse_unread(seen: VmDirectory, older: Container[str]) -> None:
     chain, since they could not be read when that was published. So one full is made, and not one a night for
     as long as nobody looks."""
     for one in seen.unread:
-        if one.point not in older and not (one.point or "").endswith(layout.PARTIAL):
+        if one.of_locks or (one.point or "").endswith(layout.PARTIAL):
+            continue
+        if one.point not in older:
             raise NoParentError(f"{one.sentence}, so the parent is unknown")
 
 

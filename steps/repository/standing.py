@@ -86,7 +86,7 @@ def latest(vm: VmDirectory) -> tuple[str, str | None] | None:
     good = vm.chains.newest_good
     taken = good or newest
     newer = [f"{newest.point} is not good: {vm.chains.why_not_good(newest)}"] if newest is not good else []
-    newer += [one.sentence for one in vm.unread]  # it may be newer
+    newer += [one.sentence for one in vm.unread if not one.of_locks]  # it may be newer
     if not newer:
         return taken.path, None
     name = vm.vm_name

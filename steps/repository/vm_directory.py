@@ -32,6 +32,11 @@ class Unread(Model):
         """Without a full stop."""
         return f"{self.path} cannot be read ({self.why})"
 
+    @property
+    def of_locks(self) -> bool:
+        """It says only which points are locked: nothing may be deleted, and all points are known."""
+        return posixpath.basename(self.path) == layout.LOCKED
+
 
 @dataclass
 class VmDirectory:

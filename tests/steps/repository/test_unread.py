@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from runner.base.errors import SendenseError, StateError
 from runner.base.sealed import CHECKSUM, seal
@@ -211,6 +212,42 @@ def test_a_record_of_a_drill_that_cannot_be_read_is_told_and_hides_nothing(
     assert listed.unread == ()
 
 
+def locks(made: Chain, schema_version: int = 1) -> Path:
+    """As root's timer tells which points are locked: of these none is."""
+    path = made.directory / layout.LOCKED
+    points: dict[str, JsonValue] = {"20251101T030000Z-0000": "2026-12-01T03:00:00Z"}
+    path.write_bytes(seal({"schema_version": schema_version, "points": points}))
+    return path
+
+
+def locks_unreadable(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    spoil(hub.host, "open locked.json")
+    return str(locks(made))
+
+
+def locks_damaged(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    path = locks(made)
+    path.write_bytes(path.read_bytes().replace(b"2026", b"2025"))
+    return str(path)
+
+
+def locks_of_a_newer_version(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    return str(locks(made, schema_version=99))
+
+
+def locks_that_are_a_directory(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    path = made.directory / layout.LOCKED
+    path.mkdir()
+    return str(path)
+
+
+LOCK_HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
+    locks_unreadable,
+    locks_damaged,
+    locks_of_a_newer_version,
+    locks_that_are_a_directory,
+]
+
 HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
     mark_unreadable,
     mark_breaks_off,
@@ -231,7 +268,7 @@ HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
 ]
 
 
-@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize("harm", [*HARMS, *LOCK_HARMS], ids=lambda harm: harm.__name__)
 def test_nothing_is_deleted_of_a_vm_of_which_something_cannot_be_read(
     hub: Hub, bad_reads: BadReads, harm: Callable[[Hub, Chain, BadReads], str]
 ) -> None:
@@ -255,6 +292,18 @@ def test_nothing_is_built_on_a_vm_of_which_something_cannot_be_read(
         find(hub, made)
     assert path in refused.value.message
     assert "first restore point" not in refused.value.message
+
+
+@pytest.mark.parametrize("harm", LOCK_HARMS, ids=lambda harm: harm.__name__)
+def test_a_backup_needs_not_know_which_points_are_locked(
+    hub: Hub, bad_reads: BadReads, harm: Callable[[Hub, Chain, BadReads], str]
+) -> None:
+    made = chain(hub)
+    path = harm(hub, made, bad_reads)
+    assert find(hub, made).point == made.points[2]
+    listed = catalogue.read(hub.host, hub.root)
+    assert [point.point for point in listed.points] == made.points
+    assert [one.path for one in listed.unread] == [path]
 
 
 def drops(hub: Hub) -> dict[str, tuple[str, ...]]:
