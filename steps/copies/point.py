@@ -26,7 +26,7 @@ from steps.repository.history import Entry
 from steps.repository.manifest import Manifest, Origin, PointDisk
 from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
-from steps.trail import log
+from steps.trail import log, reading
 from steps.values.stored_point import StoredDisk, StoredPoint
 
 
@@ -61,8 +61,8 @@ class Copying:
     vm: VmCopies
 
     def run(self) -> list[PointCopied]:
-        """Those that were copied now. Raises what `DiskCopy.make` does, SavedDiffersError,
-        SameRepositoryError, NotOnlyCopiesError, LockedError."""
+        """Those that this run has copied, also before it was interrupted. Raises what `DiskCopy.make` does,
+        SavedDiffersError, SameRepositoryError, NotOnlyCopiesError, LockedError."""
         ctx, host = self.ctx, self.to.host
         if self._uuid(self.source) == self._uuid(self.to):
             raise SameRepositoryError(self.source.name, self.to.name)
@@ -73,7 +73,8 @@ class Copying:
         missing.refuse_others(self.to.name, [there])
         self._remove_unfinished(there)
         self._copy_identities()
-        return [
+        before = self._copied_before(there)
+        return before + [
             copied
             for point in self.vm.points
             if point not in there.chains.by_name and (copied := self._put(point)) is not None
@@ -89,6 +90,27 @@ class Copying:
 
     def _uuid(self, place: Place) -> str:
         return marker.require(place.host, place.path).uuid
+
+    def _copied_before(self, there: VmDirectory) -> list[PointCopied]:
+        """By this run. One that was killed behind the rename did not come to log it."""
+        run = self.ctx.run.id
+        found = [one for one in there.entries if (origin := one.manifest.copied) and origin.run == run]
+        if not found:
+            return []
+        logged = {
+            point
+            for entry in reading.read(self.to.host, self.to.path).entries
+            if entry.act == "copy" and entry.vm == self.vm.name
+            for point in entry.points
+        }
+        for one in found:
+            if one.point not in logged:
+                self._log(one.point)
+        return [_told(one.point, one.manifest.disks) for one in found]
+
+    def _log(self, point: str) -> None:
+        text = f"from {self.source.name}"
+        log.note(self.ctx, self.to.host, self.to.path, "copy", vm=self.directory, points=(point,), text=text)
 
     def _remove_unfinished(self, there: VmDirectory) -> None:
         """Of other runs: the VM's lock is ours, so none of them lives, and what they had is copied again."""
@@ -124,13 +146,8 @@ class Copying:
         self._complete(path, made, disks)
         target = posixpath.join(self.directory, point)
         host.rename(self._partial, target)
-        text = f"from {source.name}"
-        log.note(self.ctx, host, self.to.path, "copy", vm=self.directory, points=(point,), text=text)
-        return PointCopied(
-            point=point,
-            written=sum(disk.written for disk in disks),
-            fulls=sum(disk.parent is None for disk in disks),
-        )
+        self._log(point)
+        return _told(point, disks)
 
     def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry]) -> PointDisk:
         (original,) = (one for one in found.disks if one.key == disk.key)
@@ -177,3 +194,11 @@ class Copying:
                 raise SavedDiffersError(file, host.name)
             found.append((name, content))
         return found
+
+
+def _told(point: str, disks: Sequence[PointDisk]) -> PointCopied:
+    return PointCopied(
+        point=point,
+        written=sum(disk.written for disk in disks),
+        fulls=sum(disk.parent is None for disk in disks),
+    )

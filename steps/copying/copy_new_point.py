@@ -101,7 +101,9 @@ def _copy(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:
     there = reader.read(to.host, posixpath.join(to.path, vm.name))
     new = vm.chains.by_name.get(inputs.point.point)
     copied = None if there.newest is None else there.newest.moment
-    if new is None or not rule.is_due(copied, new.moment):
+    origin = None if there.newest is None else there.newest.manifest.copied
+    resumed = origin is not None and origin.run == ctx.run.id
+    if new is None or not (resumed or rule.is_due(copied, new.moment)):
         return []
     due, left = missing.of_vm(vm, there)
     for text in left:

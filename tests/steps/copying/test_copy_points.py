@@ -187,6 +187,40 @@ def test_a_copy_that_was_killed_resumes_and_leaves_nothing_unfinished(site: Path
     assert not list(there.directory.glob(f"*{layout.PARTIAL}"))
 
 
+def killed_at_log_entry(site: Path, number: int) -> int:
+    """The exit code of a run that dies when it is about to write that entry of the log."""
+    argv = ("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")))
+    code = f"""if True:
+        import os
+        from steps.trail import log
+        note, calls = log.note, []
+        def dying(*args, **options):
+            calls.append(args)
+            if len(calls) == {number}:
+                os._exit(9)
+            return note(*args, **options)
+        log.note = dying
+        from runner.cli import main
+        main({argv!r})
+    """
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+
+
+def test_a_copy_that_was_killed_before_it_was_logged_is_logged_by_the_run_that_goes_on(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert killed_at_log_entry(site, 3) == 9
+    assert copies(chain).whole() == set(chain.points[:3])
+    assert run(site) == 0
+    said = capsys.readouterr()
+    assert all(point in said.out + said.err for point in chain.points)
+    with pytest.raises(SystemExit) as left:
+        main(("log", str(site), "--repository", "offsite", "--json"))
+    assert left.value.code == 0, "no point is there without an entry"
+    (there,) = json.loads(capsys.readouterr().out)["repositories"]
+    assert sorted(point for entry in there["entries"] for point in entry["points"]) == sorted(chain.points)
+
+
 @pytest.fixture
 def read_only(site: Path, chain: Chain) -> Iterator[Path]:
     """The first repository as its host shows it to the account of the second."""
