@@ -31,10 +31,24 @@ COPY_SCHEMA_VERSION = 1
 @site_argument
 @click.argument("point", required=False)
 @click.option("--to", metavar="NAME", required=True, help="The repository of the job that is to have copies.")
+@click.option("--compress", type=click.Choice(["zstd"]), help="Compress the images of the copies.")
+@click.option(
+    "--flatten",
+    type=click.Choice(["daily", "weekly", "monthly"]),
+    help="Let the first copy of each day, week or month have no backing file.",
+)
 @all_vms_option
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; change nothing.")
 @on_repositories
-def copy(asked: Asked, point: str | None, to: str, all_vms: bool, dry_run: bool) -> None:
+def copy(
+    asked: Asked,
+    point: str | None,
+    to: str,
+    compress: str | None,
+    flatten: str | None,
+    all_vms: bool,
+    dry_run: bool,
+) -> None:
     """Copy restore points into another repository.
 
     Of JOB's VM, or of all VMs if JOB is a site: the good points that are newer than the newest copy there, or
@@ -47,7 +61,8 @@ def copy(asked: Asked, point: str | None, to: str, all_vms: bool, dry_run: bool)
         place = one(places)
         path = None if point is None else find_first_point(job, [place], point)[1]
         vms = () if path is not None else _vms(job, place, all_vms=all_vms)
-    values: dict[str, JsonValue] = {"repository": source, "to": to, "vms": list(vms), "point": path}
+    form: dict[str, JsonValue] = {"compress": compress, "flatten": flatten}
+    values: dict[str, JsonValue] = {"repository": source, "to": to, "vms": list(vms), "point": path, **form}
     about = to if path is None else f"{layout.slug_of(posixpath.dirname(path))}-{posixpath.basename(path)}"
     file = command_jobs.job_for(asked, "copy", about, values)
     own = asked.of_run(fresh=False)

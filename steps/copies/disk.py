@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from runner.base.errors import DifferenceError
 from runner.hosts.host import Host
 from runner.step.context import Context
+from steps.copies.repacked import repack
 from steps.copy.compare import BlockDifference, Compared
 from steps.copy.differing import differing, runs
 from steps.copy.digests import Digests
@@ -68,6 +69,9 @@ class DiskCopy:
     below: StoredDisk | None
     to: str
     """The job's name of that repository."""
+    flat: bool = False
+    """Whether its image stands on no other one in the end, although it is made on `below`."""
+    compress: bool = False
 
     @property
     def image(self) -> DiskImage:
@@ -85,6 +89,10 @@ class DiskCopy:
             try:
                 self._write(expected, ours, ledger)
                 self.host.sync(self.image.path)
+                if self.compress or self._flattened:
+                    self._repack()
+                if self._flattened:
+                    ours = [(0, expected.capacity)]
                 back = self._read_back(expected, ours)
             except DifferenceError:
                 ledger.forget()
@@ -94,8 +102,8 @@ class DiskCopy:
         blocks = sum(-(-length // BLOCK) for _, length in ours)
         return made.model_copy(
             update={
-                "parent": None if self.below is None else self.below.point,
-                "by": "all" if self.below is None else "digests",
+                "parent": None if self.below is None or self.flat else self.below.point,
+                "by": "all" if self.below is None or self.flat else "digests",
                 "reason": "copied from another repository"
                 + ("" if made.parent is None else f", where it is backed by {made.parent}"),
                 "written": blocks,
@@ -108,6 +116,21 @@ class DiskCopy:
                 "verified": datetime.now(UTC),
             }
         )
+
+    @property
+    def _flattened(self) -> bool:
+        return self.flat and self.below is not None
+
+    @property
+    def _final(self) -> DiskImage:
+        """The image as it is published."""
+        image = self.image
+        return image.model_copy(update={"images": image.images[:1]}) if self._flattened else image
+
+    def _repack(self) -> None:
+        below = None if self.flat else self.below
+        backing = None if below is None else layout.backing(below.point, self.disk.key)
+        repack(self.ctx, self.host, self.image.images, backing=backing, compress=self.compress)
 
     def _differs(self, expected: Digests) -> list[tuple[int, int]]:
         """What the image is to hold itself."""
@@ -178,7 +201,7 @@ class DiskCopy:
                 raise OriginalDamagedError(disk, next(differing(expected, read)))
 
     def _read_back(self, expected: Digests, ours: Sequence[tuple[int, int]]) -> ReadBack:
-        disk, image = self.disk, self.image
+        disk, image = self.disk, self._final
         at_rest = ImageAtRest(
             key=disk.key,
             name=f"copy of disk {disk.key} of {disk.point} on {self.host.name}",

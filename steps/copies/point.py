@@ -27,6 +27,7 @@ from steps.repository.manifest import Manifest, Origin, PointDisk
 from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
 from steps.trail import log, reading
+from steps.values.copy_form import CopyForm
 from steps.values.stored_point import StoredDisk, StoredPoint
 
 
@@ -59,6 +60,7 @@ class Copying:
     source: Place
     to: Place
     vm: VmCopies
+    form: CopyForm
 
     def run(self) -> list[PointCopied]:
         """Those that this run has copied, also before it was interrupted. Raises what `DiskCopy.make` does,
@@ -142,17 +144,22 @@ class Copying:
         if not host.exists(self._partial):
             host.mkdir(self._partial)
         below = missing.older(reader.read(host, self.directory), made)
-        disks = tuple(self._disk(disk, found, below) for disk in made.disks)
+        fulls = (one.moment for one in below if not any(disk.parent for disk in one.manifest.disks))
+        flat = self.form.is_flat(next(fulls, None), made.moment)
+        disks = tuple(self._disk(disk, found, below, flat=flat) for disk in made.disks)
         self._complete(path, made, disks)
         target = posixpath.join(self.directory, point)
         host.rename(self._partial, target)
         self._log(point)
         return _told(point, disks)
 
-    def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry]) -> PointDisk:
+    def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry], *, flat: bool) -> PointDisk:
         (original,) = (one for one in found.disks if one.key == disk.key)
         below = self._below(disk, older)
-        return DiskCopy(self.ctx, original, self.to.host, self._partial, below, self.to.name).make(disk)
+        compress = self.form.compress is not None
+        return DiskCopy(
+            self.ctx, original, self.to.host, self._partial, below, self.to.name, flat, compress
+        ).make(disk)
 
     def _below(self, disk: PointDisk, older: Sequence[Entry]) -> StoredDisk | None:
         """The disk in the newest of these copies that has it, in the same size."""

@@ -108,5 +108,5 @@ def _copy(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:
     due, left = missing.of_vm(vm, there)
     for text in left:
         ctx.warn(text)
-    points = Copying(ctx, source, to, due).run()
+    points = Copying(ctx, source, to, due, rule).run()
     return [f"Copy of {vm.vm_name}/{point.point} in {rule.to}" for point in points]

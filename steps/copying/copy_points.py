@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from runner.base.model import JobModel, Model, SectionName
+from runner.base.model import Model, SectionName
 from runner.base.units import MiB, counted
 from runner.events.result import Amount, Result
 from runner.events.step_report import Statement, StepReport
@@ -16,9 +16,10 @@ from steps.copy import nbd
 from steps.points.place import Place
 from steps.qemu import img, nbd_server
 from steps.repository.section import locate
+from steps.values.copy_form import CopyForm
 
 
-class CopyPointsIn(JobModel):
+class CopyPointsIn(CopyForm):
     repository: Annotated[str, SectionName("repositories")]
     """Whose restore points, an entry of `repositories`; nothing is written there"""
     to: Annotated[str, SectionName("repositories")]
@@ -66,7 +67,7 @@ class CopyPoints(Step[CopyPointsIn, Empty, PointsCopied]):
         source, to = (Place(name, *locate(ctx, name)) for name in (inputs.repository, inputs.to))
         for place in (source, to):
             img.QEMU_IMG.require(ctx, place.host)
-        points = Copying(ctx, source, to, inputs.vm).run()
+        points = Copying(ctx, source, to, inputs.vm, inputs).run()
         return PointsCopied(vm=inputs.vm.vm, to=inputs.to, points=tuple(points))
 
     def report(self, out: PointsCopied) -> StepReport:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from runner.base.errors import CommandError, SendenseError
 from runner.base.model import Model
-from runner.base.units import HOUR, KiB
+from runner.base.units import HOUR, KiB, MiB
 from runner.hosts.files import SYNC_TIMEOUT, NoSpaceError
 from runner.hosts.host import Host, portions
 from runner.hosts.script import load
@@ -207,6 +207,22 @@ def convert_argv(uri: str, path: str, subformat: str) -> tuple[str, ...]:
     `subformat` of ``streamOptimized`` can be written no other way. It tells how far it is on standard output,
     see `percent`."""
     return ("qemu-img", "convert", "-p", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}", uri, path)
+
+
+def repack_argv(images: Sequence[str], new: str, *, backing: str | None, compress: bool) -> tuple[str, ...]:
+    """Writes the first of `images`, each lying on the next one, into `new`: what it holds itself, onto
+    `backing`, or with none all of it. A cluster is compressed by itself: small ones hardly shrink."""
+    options = {"driver": FORMAT, "file.driver": "file", "file.filename": images[-1]}
+    for path in reversed(images[:-1]):
+        below = {f"backing.{name}": value for name, value in options.items()}
+        options = {"driver": FORMAT, "file.driver": "file", "file.filename": path} | below
+    source = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in options.items())
+    if compress:
+        told: tuple[str, ...] = ("-c", "-o", f"compat=1.1,compression_type=zstd,cluster_size={MiB}")
+    else:
+        told = ("-o", f"compat=1.1,cluster_size={CLUSTER}")
+    keeps = () if backing is None else ("-B", backing, "-F", FORMAT)
+    return ("qemu-img", "convert", "--image-opts", "-O", FORMAT, *told, *keeps, source, new)
 
 
 def percent(said: str) -> float:

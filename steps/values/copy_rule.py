@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
-from runner.base.model import JobModel, SectionName
+from runner.base.model import SectionName
 from runner.base.units import DAY
+from steps.values.copy_form import CopyForm, is_later
 
 When = Literal["always", "daily", "weekly", "monthly"]
 
@@ -14,8 +15,8 @@ _DAYS: dict[When, int] = {"always": 1, "daily": 1, "weekly": 7, "monthly": 31}
 """Between two copies, where all goes well and a backup is made each day."""
 
 
-class CopyRule(JobModel):
-    """``{to: offsite, when: weekly}``"""
+class CopyRule(CopyForm):
+    """``{to: offsite, when: weekly, compress: zstd, flatten: monthly}``"""
 
     to: Annotated[str, SectionName("repositories")]
     """Where copies are kept, an entry of `repositories`"""
@@ -24,15 +25,7 @@ class CopyRule(JobModel):
 
     def is_due(self, copied: datetime | None, made: datetime) -> bool:
         """`copied`: the moment of the newest point that has a copy; `made`: that of a newer one."""
-        if copied is None or self.when == "always":
-            return True
-        # By the calendar: jobs begin a few minutes earlier or later every night.
-        before, now = copied.astimezone(UTC).date(), made.astimezone(UTC).date()
-        if self.when == "daily":
-            return now > before
-        if self.when == "weekly":
-            return now.isocalendar()[:2] > before.isocalendar()[:2]
-        return (now.year, now.month) > (before.year, before.month)
+        return copied is None or self.when == "always" or is_later(self.when, copied, made)
 
     def is_overdue(self, copied: datetime | None, newest: datetime) -> bool:
         """`newest`: the moment of the VM's newest good point. The day more is for the copying itself."""

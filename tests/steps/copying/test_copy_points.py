@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ import pytest
 from runner.base.units import MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
+from steps.qemu import img
 from steps.repository import layout, manifest, marker, reader
 from steps.repository.manifest import Manifest
 from steps.trail import witness
-from tests.chain import Chain, qemu
+from tests.chain import FIRST, Chain, qemu
 from tests.eventually import eventually
 from tests.hub import Hub, hub_on, tree
 
@@ -219,6 +221,61 @@ def test_a_copy_that_was_killed_before_it_was_logged_is_logged_by_the_run_that_g
     assert left.value.code == 0, "no point is there without an entry"
     (there,) = json.loads(capsys.readouterr().out)["repositories"]
     assert sorted(point for entry in there["entries"] for point in entry["points"]) == sorted(chain.points)
+
+
+def test_compressed_copies_stand_on_one_another_and_a_flattened_one_on_none(site: Path, chain: Chain) -> None:
+    chain.add({2000: 3, 2001: 3}, {2000: ((3 * MiB, 4096, 5),)}, at=FIRST + timedelta(days=31))
+    form = ("--set", "compress=zstd", "--set", "flatten=monthly")
+    assert run(site, *form) == 0
+    there = copies(chain)
+    assert there.whole() == set(chain.points)
+    infos = [img.info(HOST, str(there.image(number))) for number in range(5)]
+    assert [one.cluster_size for one in infos] == [MiB] * 5
+    expected = [layout.backing(chain.points[number], 2000) for number in range(3)]
+    assert [one.backing_file for one in infos] == [None, *expected, None]
+    assert [manifest_of(there.path(number)).disks[0].parent for number in (3, 4)] == [chain.points[2], None]
+    told = subprocess.run(["qemu-img", "info", there.image(1)], capture_output=True, text=True, check=True).stdout
+    assert "compression type: zstd" in told
+    assert not list(there.directory.rglob(f"*{layout.REBUILT}"))
+
+
+@pytest.mark.parametrize("form", [("compress=zstd",), ("compress=zstd", "flatten=daily")])
+def test_one_that_was_killed_once_its_image_was_compressed_goes_on(
+    site: Path, chain: Chain, form: tuple[str, ...]
+) -> None:
+    words = [word for one in form for word in ("--set", one)]
+    argv = ("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")), *words)
+    code = f"""if True:
+        import os
+        from steps.copies import disk
+        repack, calls = disk.repack, []
+        def dying(*args, **options):
+            repack(*args, **options)
+            calls.append(args)
+            if len(calls) == 3:
+                os._exit(9)
+        disk.repack = dying
+        from runner.cli import main
+        main({argv!r})
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 9
+    assert copies(chain).whole() == {chain.points[0]}
+    assert run(site, *words) == 0
+    assert copies(chain).whole() == set(chain.points)
+
+
+def test_a_flattened_copy_is_one_without_compression_too(site: Path, chain: Chain) -> None:
+    chain.add({2000: 3, 2001: 3}, {2000: ((3 * MiB, 4096, 5),)}, at=FIRST + timedelta(days=31))
+    assert copy(site, "--to", "offsite", "--flatten", "monthly") == 0
+    there = copies(chain)
+    assert there.whole() == set(chain.points)
+    assert [manifest_of(there.path(number)).disks[1].parent is None for number in range(5)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.fixture
