@@ -107,8 +107,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["--help"], set(), 225, id="help"),
         pytest.param(["points", "SITE"], JOB, 430, id="points"),
         pytest.param(["prune", "SITE", "--keep-last=1", "--dry-run"], PRUNE, 585, id="prune"),
-        pytest.param(["validate", "jobs/full.yaml"], BACKUP, 600, id="validate"),
-        pytest.param(["serve", "--help"], {*JOB, "blake3", "nbd"}, 445, id="serve"),
+        pytest.param(["validate", "jobs/full.yaml"], BACKUP, 602, id="validate"),
+        pytest.param(["serve", "--help"], {*JOB, "blake3", "nbd"}, 447, id="serve"),
         pytest.param(["plan", "jobs/full.yaml", "--offline"], BACKUP, 645, id="plan"),
     ],
 )
