@@ -203,7 +203,7 @@ def test_a_locked_point_that_is_gone_is_told_until_its_lock_would_have_ended(on_
 
 def test_two_thousand_directories_hide_no_point(tmp_path: Path) -> None:
     many = (int(os.environ.get("TORTURE", "0")) and 100_000) or 2_000
-    with mounted("ext4", (2048 if many > 2_000 else 64) << 20) as top:
+    with mounted("ext4", (8192 if many > 2_000 else 64) << 20) as top:
         repository = LockedRepository.create(top, tmp_path)
         point = repository.point(0)
         repository.run()
