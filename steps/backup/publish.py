@@ -20,7 +20,7 @@ from steps.backup import point_files, vm_directory
 from steps.backup.unpublished import MixedUpError, Unpublished
 from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
-from steps.repository import layout, manifest, marker, verification_records, vm_place
+from steps.repository import layout, locked, manifest, marker, verification_records, vm_place
 from steps.repository.locked import is_immutable
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
@@ -44,14 +44,6 @@ class IsProtectedError(SendenseError):
         super().__init__(
             f"{path} is kept: it is protected until {protection.until:%Y-%m-%d} ({protection.reason}); "
             "`sendense protect JOB POINT --lift` lifts that"
-        )
-
-
-class IsLockedError(SendenseError):
-    def __init__(self, path: str, host: str) -> None:
-        super().__init__(
-            f"{path} on {host} is locked, so it stays a restore point: root of that host alone could lift "
-            "that, see `sendense help lock`"
         )
 
 
@@ -127,8 +119,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         host = ctx.host(out.host)
         if not host.exists(out.path):
             return
-        if is_immutable(host, out.path):
-            raise IsLockedError(out.path, host.name)
+        locked.refuse(host, out.path)
         if (protection := verification_records.protection(host, out.path, datetime.now(UTC))) is not None:
             raise IsProtectedError(out.path, protection)
         refuse_if_built_on(host, posixpath.dirname(out.path), out.point)

@@ -157,9 +157,9 @@ def _too_little(work: _Work, points: Sequence[Expendable], free: int) -> list[st
         return []
     return [
         f"sendense: that leaves {human_bytes(after)} free on {work.place.host.name}, not "
-        f"{human_bytes(work.size)}, and nothing was deleted: all else is a last good point, protected, newer "
-        "than a good one, or backs one of these. Ask for less, lift a protection, or free other space there; "
-        "pruning by rules (--keep-…) rebuilds images, which needs room first"
+        f"{human_bytes(work.size)}, and nothing was deleted: all else is a last good point, protected, "
+        "locked, newer than a good one, or backs one of these. Ask for less, lift a protection, or free "
+        "other space there; pruning by rules (--keep-…) rebuilds images, which needs room first"
     ]
 
 

@@ -14,7 +14,7 @@ from runner.cli.work import Work
 from steps.commands.asked import Asked, on_repositories, site_argument
 from steps.commands.find import find_first_point
 from steps.points.place import Place
-from steps.repository import verification_records
+from steps.repository import locked, verification_records
 from steps.repository.verification_records import Protection
 from steps.trail.entry import Act
 from steps.trail.log import Log
@@ -67,7 +67,9 @@ def protect(
         if until is None or reason is None:
             verification_records.unprotect(place.host, path)
             _note(asked, place, path, "lift", "")
-            click.echo(f"{path} is no longer protected", err=asked.as_json)
+            ends = locked.until(place.host, *posixpath.split(path))
+            still = "" if ends is None else f"; it is locked until {ends:%Y-%m-%d} all the same"
+            click.echo(f"{path} is no longer protected{still}", err=asked.as_json)
         else:
             verification_records.write(place.host, path, Protection(until=until, reason=reason, at=now))
             _note(asked, place, path, "protect", f"until {until:%Y-%m-%d}: {reason}")

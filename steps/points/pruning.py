@@ -16,7 +16,7 @@ from steps.points import retention_plan
 from steps.points.dependants import refuse_if_built_on
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
-from steps.repository import layout, reader, verification_records
+from steps.repository import layout, locked, reader, verification_records
 from steps.repository.retention import Move, Policy
 from steps.repository.section import BrakeLimits
 from steps.repository.vm_directory import VmDirectory
@@ -54,7 +54,8 @@ class Pruning:
         self._moved: list[Move] = []
 
     def run(self) -> Pruned:
-        """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, Interrupted."""
+        """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, IsLockedError,
+        Interrupted."""
         self._finish()
         vm, due = self._decide(self._planned)
         agreed = due
@@ -163,12 +164,13 @@ class _Gone:
 
 def finish_drops(host: Host, directory: str, log: Log) -> None:
     """Of points that a killed command took from the list, and marks of points that are gone. The VM's lock is
-    held. Raises HasChildrenError."""
+    held. Raises HasChildrenError, IsLockedError."""
     names = host.listdir(directory)
     for name in names:
         if layout.is_dropped(name):
             point = name.removesuffix(layout.DROPPED)
             refuse_if_built_on(host, directory, point)
+            locked.refuse(host, posixpath.join(directory, name))
             log.note("prune", vm=directory, points=(point,), text="what a killed command had begun")
             host.remove(posixpath.join(directory, name), recursive=True)
     for name in names:
@@ -177,11 +179,13 @@ def finish_drops(host: Host, directory: str, log: Log) -> None:
 
 
 def drop(host: Host, directory: str, point: str, log: Log, why: str) -> None:
-    """From the list in one step, and then from the disk."""
+    """From the list in one step, and then from the disk. Raises ProtectedMeanwhileError, HasChildrenError,
+    IsLockedError."""
     path = posixpath.join(directory, point)
     if verification_records.protection(host, path, datetime.now(UTC)) is not None:
         raise ProtectedMeanwhileError(path)
     refuse_if_built_on(host, directory, point)
+    locked.refuse(host, path)
     # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
     # leaves is known by its name.
     host.rename(path, path + layout.DROPPED)

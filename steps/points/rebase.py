@@ -30,7 +30,7 @@ from steps.nbd.growing_endpoint import GrowingEndpoint
 from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.qemu import img, rebase
-from steps.repository import layout, manifest, rebase_journal
+from steps.repository import layout, locked, manifest, rebase_journal
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
 from steps.trail import log
@@ -88,8 +88,9 @@ class Rebuilding:
 
     def put(self, move: Move) -> None:
         """Carries out one move. Raises RebuiltDiffersError, ChainError, CommandError, NoSpaceError,
-        Interrupted."""
+        IsLockedError, Interrupted."""
         ctx, host = self.ctx, self.host
+        locked.refuse(host, self.point(move.point))
         (disk,) = stored.read(host, self.root, self.point(move.point), (move.key,)).disks
         below = _below(disk.image, None if move.onto is None else self.point(move.onto))
         new = disk.image.path + layout.REBUILT
@@ -111,8 +112,17 @@ class Rebuilding:
     def finish(self, name: str) -> None:
         """What a killed one left in the point `name`. Raises MovedMeanwhileError, StateError."""
         path = self.point(name)
-        for leftover in self.host.listdir(path):
-            if leftover.endswith(layout.REBUILT):
+        left = [
+            one for one in self.host.listdir(path) if one.endswith(layout.REBUILT) or one == layout.MOVING
+        ]
+        if left and locked.is_immutable(self.host, path):
+            # It reads as before all the same, and others of the VM need not wait for root's timer.
+            self.ctx.warn(
+                f"{path} is locked: {', '.join(left)}, which a killed prune left, stays until it is not"
+            )
+            return
+        for leftover in left:
+            if leftover != layout.MOVING:
                 self.host.remove(posixpath.join(path, leftover))
         if (now := rebase_journal.read(self.host, path)) is None:
             return

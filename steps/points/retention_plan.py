@@ -141,9 +141,9 @@ def plan_of(
             held |= stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}, so that run's parent is unknown"
-    held |= locked_points(vm)
+    locked = locked_points(vm)
     made = (
-        retention.plan(vm.chains, policy, now, held, vm.locked)
+        retention.plan(vm.chains, policy, now, held | locked, locked)
         if refused is None
         else retention.nothing(vm.entries)
     )

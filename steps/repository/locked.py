@@ -3,17 +3,31 @@ files say themselves."""
 
 from __future__ import annotations
 
+import posixpath
+import re
 from datetime import datetime
 from typing import Literal
 
-from runner.base.errors import CommandError
+from runner.base.errors import CommandError, SendenseError
 from runner.base.sealed import Damaged, unseal
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
+from steps.repository import layout
 from steps.repository.manifest import PointName
 from steps.repository.recorded import Recorded, UtcTime
 
 SCHEMA_VERSION: Literal[1] = 1
+
+_IMMUTABLE = re.compile(r"[-A-Za-z]*i[-A-Za-z]* ", re.ASCII)
+"""How a line of lsattr begins; those that name a directory begin with its path, which is absolute."""
+
+
+class IsLockedError(SendenseError):
+    def __init__(self, path: str, host: str) -> None:
+        super().__init__(
+            f"{path} on {host} is kept: it is immutable, which root of that host alone can lift; "
+            "see `sendense help lock`"
+        )
 
 
 class Locked(Recorded):
@@ -32,11 +46,42 @@ def parse(content: bytes, where: str) -> dict[str, datetime]:
         raise error.error(where) from error
 
 
+def until(host: Host, directory: str, point: str) -> datetime | None:
+    """Of one point in the VM's `directory`, None where nobody says that it is locked. Raises StateError for
+    damage, NewerError."""
+    path = posixpath.join(directory, layout.LOCKED)
+    try:
+        content = host.read(path, limit=layout.RECORD_LIMIT)
+    except FileNotFoundError:
+        return None
+    return parse(content, f"{path} on {host.name}").get(point)
+
+
 def is_immutable(host: Host, path: str) -> bool:
     """Whether the file or directory itself is, whatever anybody tells of it. Not where that cannot be seen: a
     file system without such a flag (chattr(1)) has no locks."""
+    return any(map(_IMMUTABLE.match, _attributes(host, "-d", path)))
+
+
+def refuse(host: Host, point: str) -> None:
+    """Before anything of a point is changed or deleted, since half of it could be. Raises IsLockedError if
+    its directory is immutable, or anything in it."""
+    if any(
+        _IMMUTABLE.match(line)
+        for line in _attributes(host, "-aR", point)
+        if not line.endswith("/..")  # also listed, and another's
+    ):
+        raise IsLockedError(point, host.name)
+
+
+def _attributes(host: Host, options: str, path: str) -> list[str]:
     try:
-        said = host.run(("lsattr", "-d", "--", path), timeout=MINUTE).stdout.decode(errors="replace")
-    except CommandError:
-        return False
-    return "i" in said.partition(" ")[0]
+        return (
+            host.run(("lsattr", options, "--", path), timeout=MINUTE)
+            .stdout.decode(errors="replace")
+            .splitlines()
+        )
+    except CommandError as error:
+        if error.transient:  # it says nothing of the path
+            raise
+        return []

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.sealed import seal
 from runner.base.units import MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
 from steps.points import retention_plan, sharing
-from steps.repository import parent
+from steps.repository import layout, parent
 from steps.repository.verification_records import Suspicion
 from tests.chain import FIRST, Chain
 from tests.hub import INSTANCE, Hub, hub_on, tree
@@ -108,6 +109,21 @@ def test_a_protected_point_is_shown_and_stays_until_that_is_lifted(
     done = [one for one in entries(chain.root) if first in one.points]
     assert [one.act for one in done] == ["protect", "lift", "prune"]
     assert [one.text for one in done] == ["until 2199-12-31: audit", "", "no rule keeps it"]
+
+
+def test_what_is_locked_is_kept_whatever_is_lifted_and_says_until_when(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = chain.points[0]
+    told = {"schema_version": 1, "points": {first: "2199-12-23T17:00:00Z"}}
+    (chain.directory / layout.LOCKED).write_bytes(seal(told))
+    assert sendense(chain, "protect", first, "--until=2199-12-01", "--reason=audit") == 0
+    assert sendense(chain, "protect", first, "--lift") == 0
+    assert f"{first} is no longer protected; it is locked until 2199-12-23 all the same" in capsys.readouterr().out
+    assert sendense(chain, "prune", "--keep-last=1", "--dry-run") == 0
+    assert re.search(rf"{first} +keep +locked until 2199-12-23\n", capsys.readouterr().out)
+    assert sendense(chain, "prune", "--keep-last=1", "--yes") == 0
+    assert chain.whole() == {first, chain.points[3]}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,208 @@
+"""What is decided of points that root's timer locked, and what happens where nobody said that they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runner.base.units import DAY, MiB
+from runner.hosts.local import LocalHost
+from steps.backup.publish import Publish
+from steps.points import retention_plan, room
+from steps.points.pruning import finish_drops
+from steps.repository import layout, locked, reader
+from steps.repository.locked import IsLockedError
+from steps.repository.retention import Policy
+from steps.trail import log
+from tests import points
+from tests.chain import NOW, Chain, prune
+from tests.hub import Hub, hub_on, tree
+from tests.locked_repository import UID, LockedRepository, as_account, mounted
+from tests.trails import acts
+
+pytestmark = pytest.mark.slow
+
+UNTIL = datetime(2026, 12, 23, tzinfo=UTC)
+ROOMY = 256 * MiB
+"""A sparse file, in which images can be rebuilt."""
+
+
+def chain(root: Path, count: int = 4) -> Chain:
+    """A full and incrementals, each on the one before."""
+    made = Chain(root)
+    made.add({2000: None}, {2000: ((0, 3 * MiB, 1),)})
+    for number in range(1, count):
+        made.add({2000: number - 1}, {2000: ((number * 4096, 4096, number + 1),)})
+    return made
+
+
+@pytest.fixture
+def on_ext4(tmp_path: Path) -> Iterator[Hub]:
+    """Whose files can be made immutable."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems and makes files immutable")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with mounted("ext4", ROOMY) as top:
+        (top / "repository").mkdir()
+        with hub_on(LocalHost("hub"), str(top / "repository"), scratch) as hub:
+            yield hub
+
+
+@contextmanager
+def immutable(path: Path) -> Iterator[None]:
+    subprocess.run(["chattr", "+i", path], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True, timeout=60)
+
+
+def test_what_is_locked_stays_with_all_that_it_is_built_on_and_none_of_it_is_rebuilt(hub: Hub) -> None:
+    made = chain(Path(hub.root), 6)
+    vm = replace(reader.read(hub.host, str(made.directory)), locked={made.points[3]: UNTIL})
+    plan = retention_plan.plan_of(hub.host, vm, Policy(keep_last=1, max_chain=2), NOW, shares=False).plan
+    below = f"{made.points[3]}, which is locked, is backed by it"
+    assert [decision.reasons for decision in plan.decisions] == [
+        *3 * [(below,)],
+        ("locked until 2026-12-23",),
+        ("no rule keeps it",),
+        ("last", "the last good one"),
+    ]
+    assert plan.drops == (made.points[4],)
+    # The third is on top of two others, but what the locked one is backed by is not cut either.
+    assert [(move.point, move.onto) for move in plan.moves] == [(made.points[5], made.points[3])]
+
+
+def test_room_is_not_made_of_what_is_locked(hub: Hub) -> None:
+    made = chain(Path(hub.root), 2)
+    made.add({2000: None}, {})
+    vm = reader.read(hub.host, str(made.directory))
+    assert room._may_go(hub.host, vm, NOW, None) == [*vm.entries[:2]]
+    assert room._may_go(hub.host, replace(vm, locked={made.points[0]: UNTIL}), NOW, None) == [vm.entries[1]]
+
+
+WHERE = {"its directory": ".", "an image": "disk-2000.qcow2", "a file of the VM": "vm/config.json"}
+
+
+@pytest.mark.parametrize("where", WHERE.values(), ids=WHERE)
+def test_a_point_that_is_immutable_though_nobody_said_so_is_not_half_deleted(on_ext4: Hub, where: str) -> None:
+    made = chain(Path(on_ext4.root), 2)
+    made.add({2000: None}, {})
+    before = tree(made.path(1))
+    with immutable(made.path(1) / where):
+        with pytest.raises(IsLockedError, match=rf"{made.points[1]} on hub is kept: it is immutable"):
+            prune(on_ext4, made, keep_last=1)
+        noted = log.of(on_ext4.context(), on_ext4.host, on_ext4.root)
+        with pytest.raises(IsLockedError):
+            list(room.delete(on_ext4.host, str(made.directory), [made.points[1]], 1 << 60, NOW, noted, None))
+    assert made.whole() == {*made.points}
+    assert tree(made.path(1)) == before
+    assert [act for act, *_ in acts(on_ext4.root) if act == "prune"] == []
+    prune(on_ext4, made, keep_last=1)
+    assert made.whole() == {made.points[2]}
+
+
+def test_an_image_that_is_immutable_though_nobody_said_so_is_not_rebuilt(on_ext4: Hub) -> None:
+    made = chain(Path(on_ext4.root), 2)
+    before = tree(made.directory)
+    with immutable(made.path(1)), pytest.raises(IsLockedError, match=rf"{made.points[1]} on hub is kept"):
+        prune(on_ext4, made, keep_last=1)
+    assert {name: content for name, content in tree(made.directory).items() if name in before} == before
+    assert acts(on_ext4.root) == []
+
+
+def test_what_a_killed_prune_left_in_a_point_that_is_locked_keeps_no_other_from_going(on_ext4: Hub) -> None:
+    made = chain(Path(on_ext4.root), 2)
+    made.add({2000: None}, {})
+    made.add({2000: None}, {})
+    left = made.path(3) / f"disk-2000.qcow2{layout.REBUILT}"
+    left.write_bytes(made.image(3).read_bytes())
+    with immutable(made.path(3)):
+        prune(on_ext4, made, keep_last=1)
+        assert made.whole() == {made.points[3]}
+        (warning, *_) = on_ext4.warnings
+        assert left.name in warning, "and it is said"
+    prune(on_ext4, made, keep_last=1)
+    assert not left.exists()
+
+
+def test_what_was_locked_while_it_was_deleted_is_named_until_root_lifts_it(on_ext4: Hub) -> None:
+    made = chain(Path(on_ext4.root), 1)
+    made.add({2000: None}, {})
+    dropped = made.path(0).rename(made.path(0).with_name(made.points[0] + layout.DROPPED))
+    before = tree(dropped)
+    noted = log.of(on_ext4.context(), on_ext4.host, on_ext4.root)
+    with immutable(dropped / "vm"), pytest.raises(IsLockedError, match=dropped.name):
+        finish_drops(on_ext4.host, str(made.directory), noted)
+    assert tree(dropped) == before
+    finish_drops(on_ext4.host, str(made.directory), noted)
+    assert not dropped.exists()
+
+
+def test_the_point_of_a_run_that_is_discarded_stays_whole_where_it_is_locked(on_ext4: Hub) -> None:
+    on_ext4.share(("vcenter", "prod"), lambda: nullcontext(points.StandInVcenter()))
+    given, step = points.inputs(on_ext4), Publish()
+    made = step.run(on_ext4.context(), given, step.Live())
+    before = tree(Path(made.path))
+    with immutable(Path(made.path) / "vm"), pytest.raises(IsLockedError, match="root of that host alone"):
+        step.undo(on_ext4.context(), given, made)
+    assert tree(Path(made.path)) == before
+
+
+@contextmanager
+def locked_by_a_timer() -> Iterator[tuple[LockedRepository, Hub]]:
+    with mounted("ext4", ROOMY) as top:
+        repository = LockedRepository.create(top, top.parent)
+        (repository.root / layout.MARKER).unlink()
+        scratch = top.parent / "scratch"
+        scratch.mkdir()
+        os.chown(scratch, UID, UID)
+        with hub_on(LocalHost("hub"), str(repository.root), scratch) as hub:
+            yield repository, hub
+
+
+def test_after_its_lock_has_ended_the_accounts_prune_deletes_a_point() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems and makes files immutable")
+    with locked_by_a_timer() as (repository, hub):
+        made = chain(repository.root, 3)
+        given_to_the_account(repository.root)
+        assert repository.run() == []
+        seen = reader.read(hub.host, str(made.directory))
+        assert {*seen.locked} == {*made.points}, "what root's timer tells is read"
+        assert locked.until(hub.host, str(made.directory), made.points[0]) == seen.locked[made.points[0]]
+        assert pruned_by_the_account(hub, made) == ""
+        assert made.whole() == {*made.points}
+        repository.pass_time(30 * DAY)
+        assert repository.run() == []
+        assert pruned_by_the_account(hub, made) == ""
+        assert made.whole() == {made.points[2]}
+        assert repository.run() == []
+
+
+def given_to_the_account(root: Path) -> None:
+    for path in (root, *root.rglob("*")):
+        os.chown(path, UID, UID)
+
+
+def pruned_by_the_account(hub: Hub, made: Chain) -> str:
+    """What it failed with."""
+    said = hub.scratch / "said"
+
+    def work() -> None:
+        try:
+            prune(hub, made, keep_last=1)
+        except Exception:  # noqa: BLE001 – in a process of its own, whose exit code says nothing
+            said.write_text(traceback.format_exc())
+
+    as_account(work)
+    return said.read_text() if said.exists() else ""
