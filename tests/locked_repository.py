@@ -17,8 +17,9 @@ from typing import Literal
 from runner.base.model import Model
 from runner.base.sealed import unseal
 from runner.base.units import DAY, MiB
+from runner.hosts.local import LocalHost
 from runner.hosts.script import source
-from steps.repository import layout
+from steps.repository import layout, marker
 
 UID = 64123
 """Of an account with no name; its group has no other members."""
@@ -72,7 +73,7 @@ class LockedRepository:
         root, record, fakes = top / "repository", directory / "record", directory / "fakes"
         for made in (root, record, fakes):
             made.mkdir(mode=0o700)
-        (root / layout.MARKER).write_text("{}")
+        marker.init(LocalHost(), str(root))
         (fakes / "lock.sh").write_text(source("steps/lock/scripts/lock.sh"))
         for name, text in {
             # It takes any format that the script asks for.
@@ -104,9 +105,13 @@ class LockedRepository:
             timeout=60,
         )
         (point / layout.digests(2000)).write_bytes(os.urandom(32))
-        for path in (point, *point.rglob("*")):
-            os.chown(path, UID, UID)
+        self.give(point)
         return point
+
+    def give(self, directory: Path) -> None:
+        """Makes it the account's with all that is in it, as if that had written it."""
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, UID, UID)
 
     def pass_time(self, seconds: float) -> None:
         self.wall += seconds

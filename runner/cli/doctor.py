@@ -19,8 +19,9 @@ from runner.console.checklist import print_checklist
 def doctor(job: Path | None, settings: tuple[str, ...], state: Path | None, as_json: bool) -> None:
     """Check everything a job needs, and say how to fix problems.
 
-    Without JOB it checks this machine only. Changes nothing; exit code 1 if a run would fail. It logs in to
-    the hosts and the vCenter that the job file names: not for files that are not trusted.
+    Without JOB it checks this machine only. Changes nothing; exit code 1 if a run would fail, or what the
+    job asks for does not hold. It logs in to the hosts and the vCenter that the job file names: not for files
+    that are not trusted.
     """
     found = diagnose(job, options_from(settings, state))
     if as_json:

@@ -16,7 +16,8 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import marker, reader, vm_lock, vm_place
-from steps.repository.section import locate
+from steps.repository.locked import cannot_be_immutable
+from steps.repository.section import Repository, locate
 from steps.repository.vm_directory import VmDirectory
 from steps.values.reservation import Reservation
 from steps.vsphere.client import vcenter
@@ -119,7 +120,11 @@ def _foretold(ctx: Context, inputs: ReserveIn, host: Host, root: str) -> tuple[s
     # The job's own lock tells of a run that is running now.
     if holder is not None and ctx.run.id not in holder:
         raise LockedError(_named(inputs), holder)
-    return (f"{directory} on {host.name}", *(f"{one.sentence}; it is ignored" for one in unread))
+    notes = [f"{directory} on {host.name}", *(f"{one.sentence}; it is ignored" for one in unread)]
+    repository: Repository = ctx.section("repositories", inputs.repository)
+    if repository.lock and (why := cannot_be_immutable(host, root)):
+        notes.append(why)
+    return tuple(notes)
 
 
 def _named(inputs: ReserveIn) -> str:

@@ -75,9 +75,16 @@ class Asked:
 
     def brake(self, repository: str) -> BrakeLimits | None:
         """Of one of the job's repositories."""
+        return self._entry(repository).brake
+
+    def lock(self, repository: str) -> float:
+        """Of one of the job's repositories, in seconds; 0: none."""
+        return self._entry(repository).lock or 0.0
+
+    def _entry(self, repository: str) -> Repository:
         entry = self.job.sections["repositories"][repository]
         assert isinstance(entry, Repository)
-        return entry.brake
+        return entry
 
     def of_run(self, *, fresh: bool) -> Options:
         """For the run of a job that was made for the command: its --set are in that job already."""

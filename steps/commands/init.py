@@ -13,7 +13,9 @@ from runner.cli.options import job_options, json_option, options_from, print_jso
 from runner.cli.signals import stop_on_signals
 from runner.cli.work import Work
 from steps.commands.asked import Asked, site_argument
+from steps.lock import told as lock_told
 from steps.points import sharing
+from steps.points.place import Place
 from steps.repository import marker
 
 INIT_SCHEMA_VERSION = 1
@@ -40,16 +42,24 @@ def init(site: Path, settings: tuple[str, ...], state: Path | None, as_json: boo
                 click.echo(
                     f"{place.name}: {path} on {host.name} is repository {found.uuid} already", err=as_json
                 )
-                continue
-            made = marker.init(host, path)
-            told.append({**there, "uuid": made.uuid, "made": True})
-            mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
-            click.echo(
-                f"{place.name}: created an empty repository {made.uuid} in {path} on {host.name}: file "
-                f"system {mounted}, {human_bytes(host.free_bytes(path))} free",
-                err=as_json,
-            )
-            if why := sharing.unshared(host, path):
+            else:
+                told.append({**there, "uuid": _create(place, as_json=as_json), "made": True})
+            if why := lock_told.absent(host, path, asked.lock(place.name)):
                 click.echo(f"note: {why}", err=True)
     if as_json:
         print_json({"schema_version": INIT_SCHEMA_VERSION, "repositories": told})
+
+
+def _create(place: Place, *, as_json: bool) -> str:
+    """The uuid of the repository that was not there."""
+    host, path = place.host, place.path
+    made = marker.init(host, path)
+    mounted = host.run(["stat", "--format=%m", "--", path]).stdout.decode(errors="replace").strip()
+    click.echo(
+        f"{place.name}: created an empty repository {made.uuid} in {path} on {host.name}: file "
+        f"system {mounted}, {human_bytes(host.free_bytes(path))} free",
+        err=as_json,
+    )
+    if why := sharing.unshared(host, path):
+        click.echo(f"note: {why}", err=True)
+    return made.uuid

@@ -35,7 +35,12 @@ class LockTimer:
 
     @property
     def unit(self) -> str:
-        return f"sendense-lock-{slug(self.name)}"
+        return self.unit_of(self.name)
+
+    @staticmethod
+    def unit_of(name: str) -> str:
+        """Of the repository of that name."""
+        return f"sendense-lock-{slug(name)}"
 
     @property
     def state(self) -> str:

@@ -1,5 +1,5 @@
-"""Which restore points nobody but root of the host can change or delete: what its timer tells, and what their
-files say themselves."""
+"""Which restore points nobody but root of the host can change or delete: what its timer tells, what their
+files say themselves, and whether their file system can."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from runner.base.errors import CommandError, SendenseError
 from runner.base.sealed import Damaged, unseal
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
+from runner.hosts.supervisor import is_missing
 from steps.repository import layout
 from steps.repository.manifest import PointName
 from steps.repository.recorded import Recorded, UtcTime
 
 SCHEMA_VERSION: Literal[1] = 1
+
+_NEVER = ("nfs", "cifs", "smb", "smb2")
+"""As `stat -f` calls them. CIFS answers lsattr(1) all the same, with whether the file is compressed
+(fs/smb/client/ioctl.c)."""
+
+_NO_FLAGS = ("Operation not supported", "Inappropriate ioctl")
+"""What FS_IOC_GETFLAGS gives on all others that have no such flag (ioctl_iflags(2))."""
 
 _IMMUTABLE = re.compile(r"[-A-Za-z]*i[-A-Za-z]* ", re.ASCII)
 """How a line of lsattr begins; those that name a directory begin with its path, which is absolute."""
@@ -85,3 +93,21 @@ def _attributes(host: Host, options: str, path: str) -> list[str]:
         if error.transient:  # it says nothing of the path
             raise
         return []
+
+
+def cannot_be_immutable(host: Host, path: str) -> str:
+    """Why no file in the directory `path` can, in words; empty where they can, as far as its file system
+    tells: root alone can try it. Raises CommandError, HostError."""
+    kind = host.run(("stat", "-f", "-c", "%T", "--", path), timeout=MINUTE).stdout.decode(errors="replace")
+    argv = ("lsattr", "-d", "--", path)
+    done = host.run(argv, timeout=MINUTE, ok=None)
+    if is_missing(done.exit_code, done.stderr):
+        return f"host {host.name} has no lsattr, without which nothing is locked there: install e2fsprogs"
+    if kind.strip() in _NEVER or any(words in done.stderr for words in _NO_FLAGS):
+        return (
+            f"no restore point in {path} on {host.name} can be locked, since its file system "
+            f"({kind.strip()}) makes no files immutable: use ext4, XFS or btrfs"
+        )
+    if done.exit_code != 0:
+        raise CommandError(host.name, argv, done.exit_code, done.stderr)
+    return ""

@@ -41,6 +41,7 @@ class RepositoryEntry(Repository):
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters
         there."""
+        from steps.lock import told
         from steps.nbd import forwards
         from steps.readback import on_host
 
@@ -52,7 +53,11 @@ class RepositoryEntry(Repository):
             *(
                 ()
                 if there.state == "wrong"
-                else (_room(host, name, self.path), *_pruning(host, name, self.path))
+                else (
+                    _room(host, name, self.path),
+                    *_pruning(host, name, self.path),
+                    *told.examine(host, name, self.path, self.lock),
+                )
             ),
             img.QEMU_IMG.observe(ctx, host),
             exporter,
