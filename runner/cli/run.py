@@ -178,10 +178,7 @@ def run(
             # Before signals end us again: without an answer, the job of one of several was not begun.
             print_json({"schema_version": RUN_SCHEMA_VERSION, **found.document()})
             sys.stdout.flush()
-        if witness is not None:
-            _write_witness(witness, found)
-        if metrics is not None:
-            _write_metrics(metrics, read, found)
+        _write_beside(read, found, witness, metrics)
     _print_outcome(found, jobs, sets, options)
     raise click.exceptions.Exit(130 if stop.is_set() else of_several(found.codes))
 
@@ -215,6 +212,15 @@ def _require(read: Job | Unread) -> Job:
     if not isinstance(read, Job):
         raise read[1]
     return read
+
+
+def _write_beside(
+    read: Sequence[Job | Unread], found: Several, witness: Path | None, metrics: Path | None
+) -> None:
+    if witness is not None:
+        _write_witness(witness, found)
+    if metrics is not None:
+        _write_metrics(metrics, read, found)
 
 
 def _write_metrics(file: Path, read: Sequence[Job | Unread], found: Several) -> None:

@@ -259,13 +259,6 @@ def _copy(
                     live.source, live.target, f"the {what} NBD export has {size} bytes, not {capacity}"
                 )
         ledger = DiskLedger(ctx, _head(live.source, live.target.image))
-        connections = most_connections(live.target.wire, live.target.uris)
-        tuning = Tuning(
-            in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * connections),
-            stall_timeout=inputs.stall_timeout,
-            window=inputs.window,
-            flush_interval=inputs.flush_interval,
-        )
 
         def progressed(now: Progress) -> None:
             _report(ctx, f"disk {key}", capacity, now)
@@ -289,7 +282,7 @@ def _copy(
                     onto,
                     digests,
                     stop=ctx.stop,
-                    tuning=tuning,
+                    tuning=_tuning(inputs, live.target),
                     done=ledger.done,
                     inherited=() if increment is None else increment.inherit(digests, ledger.done),
                     earlier=held if increment is None else increment.earlier(),
@@ -302,6 +295,16 @@ def _copy(
             increment.check(digests)
             return done, increment.read_before(ledger.done)
         return done, sum(one.length for one in ledger.done if one.digests)
+
+
+def _tuning(inputs: TransferIn, target: Tunnel) -> Tuning:
+    connections = most_connections(target.wire, target.uris)
+    return Tuning(
+        in_flight=max(Tuning.in_flight, BLOCKS_PER_CONNECTION * connections),
+        stall_timeout=inputs.stall_timeout,
+        window=inputs.window,
+        flush_interval=inputs.flush_interval,
+    )
 
 
 def _report(ctx: Context, label: str, capacity: int, progress: Progress) -> None:

@@ -23,17 +23,18 @@ class Sampling:
     seen: int = 0
     """Blocks with content."""
     blocks: int = 0
-    """Those that were looked at."""
+    """Those that the looks stand for: later ones for more."""
     incompressible: int = 0
 
     def take(self, block: memoryview, parts: int) -> None:
         """`parts`: the mask of those that have content, of which the first is looked at."""
         number = self.seen
         self.seen += 1
-        if number % (1 << (number // ALL_OF).bit_length()):
+        stands_for = 1 << (number // ALL_OF).bit_length()
+        if number % stands_for:
             return
-        self.blocks += 1
+        self.blocks += stands_for
         first = (parts & -parts).bit_length() - 1
         part = block[first * PART : (first + 1) * PART]
         if len(zlib.compress(part, 1)) >= RANDOM * len(part):
-            self.incompressible += 1
+            self.incompressible += stands_for

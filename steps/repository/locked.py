@@ -90,7 +90,9 @@ def _attributes(host: Host, options: str, path: str) -> list[str]:
             .splitlines()
         )
     except CommandError as error:
-        if error.transient:  # it says nothing of the path
+        no_flags = any(words in error.stderr for words in _NO_FLAGS)
+        # Without the program the kernel still refuses; any other failure says nothing of the path.
+        if not (no_flags or is_missing(error.exit_code_seen or 0, error.stderr)):
             raise
         return []
 

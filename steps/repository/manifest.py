@@ -83,9 +83,9 @@ class Sampled(Recorded):
     whole: bool
     """Whether it took all of the disk, which says nothing of how much changed."""
     blocks: Amount
-    """Blocks with content that were looked at, a sample of what was written."""
+    """Blocks with content that the looks at some of them stand for."""
     incompressible: Amount
-    """Those of them that look random: encrypted, or compressed already."""
+    """Those among them that look random: encrypted, or compressed already."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -35,7 +35,7 @@ class BrakeLimits(JobModel):
     incompressible: Annotated[float, Field(gt=0, le=1)] = 0.9
     """The share of what changed on a disk that looks encrypted, where little of what changed before did."""
     quiet: Annotated[int, Field(ge=1)] = 3
-    """Restore points in a row that are as others, after which it is released by itself."""
+    """Days in a row whose restore points are as others, after which it is released by itself."""
 
 
 class Repository(Section):

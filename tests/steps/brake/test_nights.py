@@ -16,29 +16,16 @@ from tests.chain import FIRST, manifest_of
 LIMITS = BrakeLimits()
 
 
-@pytest.fixture(scope="module")
-def made() -> Manifest:
-    return manifest_of(0, FIRST, {2000: None}, sequence=1)
+def night(number: int, sampled: Sampled | None) -> Manifest:
+    at = FIRST + timedelta(seconds=number * DAY)
+    return manifest_of(number, at, {2000: None}, sequence=number + 1, sampled=sampled)
 
 
-def night(made: Manifest, number: int, sampled: Sampled | None) -> Manifest:
-    created = made.created + timedelta(seconds=number * DAY)
-    (one,) = made.disks
-    return made.model_copy(
-        update={
-            "point": f"{created:%Y%m%dT%H%M%SZ}-3f9a",
-            "sequence": number + 1,
-            "disks": (one.model_copy(update={"sampled": sampled}),),
-        }
-    )
-
-
-def nights(made: Manifest, *changed: int, share: float = 0.1, whole: bool = False) -> list[Manifest]:
+def nights(*changed: int, share: float = 0.1, whole: bool = False) -> list[Manifest]:
     """Points of so many changed bytes, of which that share looks random."""
     blocks = [min(256, size // MiB) for size in changed]
     return [
         night(
-            made,
             number,
             Sampled(changed=size, whole=whole, blocks=count, incompressible=round(share * count)),
         )
@@ -49,19 +36,20 @@ def nights(made: Manifest, *changed: int, share: float = 0.1, whole: bool = Fals
 USUAL = (200 * MiB, 300 * MiB, 150 * MiB, 250 * MiB)
 
 
-def with_last(
-    made: Manifest, points: list[Manifest], size: int, share: float = 0.1, whole: bool = False
-) -> list[Manifest]:
+def with_last(points: list[Manifest], size: int, share: float = 0.1, whole: bool = False) -> list[Manifest]:
     count = min(256, size // MiB)
     sampled = Sampled(changed=size, whole=whole, blocks=count, incompressible=round(share * count))
-    return [*points, night(made, len(points), sampled)]
+    return [*points, night(len(points), sampled)]
 
 
-def test_a_night_that_changes_ten_times_what_is_usual_puts_it_on(made: Manifest):
-    found = brake(with_last(made, nights(made, *USUAL), 3 * GiB), LIMITS)
+def test_a_night_that_changes_ten_times_what_is_usual_puts_it_on():
+    found = brake(with_last(nights(*USUAL), 3 * GiB), LIMITS)
     assert found is not None
     assert found.why == "changed 3.0 GiB, 14 times what its last 4 points did, 225.0 MiB"
-    assert "until `sendense release-brake`, or until 3 points in a row are as others (0 so far)" in found.sentence
+    assert (
+        "until `sendense release-brake`, or until its points of 3 days in a row are as others (0 so far)"
+        in found.sentence
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,53 +57,74 @@ def test_a_night_that_changes_ten_times_what_is_usual_puts_it_on(made: Manifest)
     [((10 * MiB,) * 5, GiB), ((200 * MiB,) * 5, 1900 * MiB), ((10 * MiB,) * 2, 5 * GiB)],
     ids=["not over a gibibyte", "nine times", "too few points to know what is usual"],
 )
-def test_less_does_not(made: Manifest, usual: tuple[int, ...], last: int):
-    assert brake(with_last(made, nights(made, *usual), last), LIMITS) is None
+def test_less_does_not(usual: tuple[int, ...], last: int):
+    assert brake(with_last(nights(*usual), last), LIMITS) is None
 
 
-def test_a_copy_of_the_whole_disk_says_nothing_of_how_much_changed(made: Manifest):
-    assert brake(with_last(made, nights(made, *USUAL), 900 * GiB, whole=True), LIMITS) is None
+def test_a_copy_of_the_whole_disk_says_nothing_of_how_much_changed():
+    assert brake(with_last(nights(*USUAL), 900 * GiB, whole=True), LIMITS) is None
 
 
-def test_a_disk_that_turns_incompressible_puts_it_on_however_little_changed(made: Manifest):
-    found = brake(with_last(made, nights(made, *USUAL), 220 * MiB, share=0.97), LIMITS)
+def test_a_disk_that_turns_incompressible_puts_it_on_however_little_changed():
+    found = brake(with_last(nights(*USUAL), 220 * MiB, share=0.97), LIMITS)
     assert found is not None
     assert found.why == "has 97% of what changed on disk 2000 incompressible, where it was 10%"
 
 
-def test_a_disk_of_media_does_not(made: Manifest):
-    assert brake(with_last(made, nights(made, *USUAL, share=0.95), 220 * MiB, share=1.0), LIMITS) is None
+def test_a_disk_of_media_does_not():
+    assert brake(with_last(nights(*USUAL, share=0.95), 220 * MiB, share=1.0), LIMITS) is None
 
 
-def test_three_points_that_are_as_others_release_it(made: Manifest):
-    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+@pytest.mark.parametrize(("size", "share"), [(6 * GiB, 1.0), (6 * GiB, 0.1), (900 * MiB, 1.0)], ids=str)
+@pytest.mark.parametrize("before", [4, 10])
+def test_encryption_that_goes_on_does_not_become_usual(before: int, size: int, share: float):
+    points = nights(*(USUAL * 3)[:before])
+    for _ in range(25):
+        points = with_last(points, size, share)
+        assert brake(points, LIMITS) is not None
+
+
+def test_three_points_of_one_day_are_no_three_days():
+    points = with_last(nights(*USUAL), 3 * GiB)
+    quiet = with_last(points, 200 * MiB)[-1]
+    assert brake([*points, quiet, quiet, quiet, quiet], LIMITS) is not None
+
+
+def test_a_point_of_which_nothing_is_known_is_not_as_others():
+    points = with_last(nights(*USUAL), 3 * GiB)
+    points += [night(len(points) + number, None) for number in range(5)]
+    assert brake(points, LIMITS) is not None
+
+
+def test_points_of_three_days_that_are_as_others_release_it():
+    points = with_last(nights(*USUAL), 3 * GiB)
     for quiet in range(3):
         assert (found := brake(points, LIMITS)) is not None and found.quiet == quiet
-        points = with_last(made, points, 200 * MiB)
+        points = with_last(points, 200 * MiB)
     assert brake(points, LIMITS) is None
 
 
-def test_what_was_looked_at_does_not_put_it_on_again(made: Manifest):
-    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+def test_what_was_looked_at_does_not_put_it_on_again():
+    points = with_last(nights(*USUAL), 3 * GiB)
     assert brake(points, LIMITS, released=len(points)) is None
-    again = brake(with_last(made, points, 4 * GiB), LIMITS, released=len(points))
-    assert again is not None and again.point == night(made, len(points), None).point
+    again = brake(with_last(points, 4 * GiB), LIMITS, released=len(points))
+    assert again is not None and again.point == night(len(points), None).point
 
 
-def test_thresholds_are_the_sites(made: Manifest):
-    points = with_last(made, nights(made, *USUAL), 3 * GiB)
+def test_thresholds_are_the_sites():
+    points = with_last(nights(*USUAL), 3 * GiB)
     assert brake(points, None) is None
     assert brake(points, BrakeLimits(times=20)) is None
     assert brake(points, BrakeLimits(least=4 * GiB)) is None
 
 
-def test_points_of_before_this_was_noted_say_nothing(made: Manifest):
-    points = [night(made, number, None) for number in range(4)]
-    assert brake(with_last(made, points, 30 * GiB, share=1.0), LIMITS) is None
+def test_points_of_before_this_was_noted_say_nothing():
+    points = [night(number, None) for number in range(4)]
+    assert brake(with_last(points, 30 * GiB, share=1.0), LIMITS) is None
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_thirty_ordinary_nights_put_it_on_in_none(made: Manifest, seed: int):
+def test_thirty_ordinary_nights_put_it_on_in_none(seed: int):
     """Lognormal around each VM's own level, by a factor of 1.8 either way, a tenth of it on two days of each week, with
     a share of incompressible data that is as good as anything from night to night."""
     chance = random.Random(seed)
@@ -127,7 +136,7 @@ def test_thirty_ordinary_nights_put_it_on_in_none(made: Manifest, seed: int):
         weekend = 0.1 if number % 7 in (5, 6) else 1.0
         size = max(MiB, round(level * weekend * chance.lognormvariate(0, 0.6)))
         share = min(1.0, max(0.0, chance.gauss(kind, 0.08)))
-        points = with_last(made, points, size, share)
+        points = with_last(points, size, share)
         if (found := brake(points, LIMITS)) is not None:
             told.append(found)
     assert told == []

@@ -11,6 +11,7 @@ import pytest
 
 from runner.base.units import GiB, MiB
 from steps.brake import released
+from steps.copy import sampling
 from steps.copy.extents import WHOLE
 from steps.copy.sampling import Sampling
 from steps.points import retention_plan, room
@@ -85,7 +86,24 @@ def test_what_is_encrypted_looks_it(content: bytes, share: float):
     for _ in range(1000):
         found.take(memoryview(content), WHOLE)
     assert found.incompressible == share * found.blocks
-    assert 100 < found.blocks < 250, "some of a thousand blocks are looked at"
+    assert found.blocks == pytest.approx(1000, rel=0.05), "each look stands for those that were passed over"
+
+
+def test_what_comes_first_in_a_copy_does_not_hide_what_comes_later():
+    """Two gibibytes of a system, and thirty that are encrypted."""
+    found, text, noise = Sampling(), memoryview(MIB[:MiB]), memoryview(os.urandom(MiB))
+    for number in range(32 * 1024):
+        found.take(text if number < 2 * 1024 else noise, WHOLE)
+    assert found.incompressible / found.blocks == pytest.approx(30 / 32, abs=0.03)
+
+
+def test_few_of_many_blocks_are_looked_at(monkeypatch: pytest.MonkeyPatch):
+    looks: list[int] = []
+    monkeypatch.setattr(sampling.zlib, "compress", lambda part, level: looks.append(len(part)) or b"")
+    found = Sampling()
+    for _ in range(1 << 16):
+        found.take(memoryview(MIB[:MiB]), WHOLE)
+    assert (len(looks), set(looks)) == (64 + 10 * 32, {64 * 1024})
 
 
 def test_only_the_part_with_content_is_looked_at():
