@@ -69,7 +69,7 @@ def _of(place: Place, file: Path, lines: list[Witnessed]) -> OfPlace:
     trail = reading.read(place.host, place.path)
     findings = tuple(comparison.compare(uuid, vms, lines, trail))
     problems = comparison.of_log(uuid, lines, trail)
-    if not any(finding.state not in ("older", "not witnessed") for finding in findings):
+    if comparison.has_none(uuid, vms.values(), lines):
         problems.append(f"{file} has no line of this repository, whose uuid is {uuid}")
     return OfPlace(place, uuid, findings, tuple(problems))
 

@@ -50,8 +50,8 @@ class Finding(Model):
 def compare(
     repository: str, vms: Mapping[str, VmDirectory], witnessed: Sequence[Witnessed], trail: Trail
 ) -> Iterator[Finding]:
-    """Of the repository with the uuid `repository`, by VM and point. What was witnessed of another one is of
-    its copies here."""
+    """Of the repository with the uuid `repository`, by VM and point. What was witnessed of a point in another
+    one holds for the point of that name here, whatever its manifest says of where it was copied from."""
     there = {(vm.name, entry.point): entry for vm in vms.values() for entry in vm.entries}
     unread = {(vm.name, point) for vm in vms.values() for point in vm.unread_points}
     unread |= {(one.vm, one.point) for one in witnessed if _all_in_doubt(vms.get(one.vm))}
@@ -61,17 +61,28 @@ def compare(
     lines: dict[tuple[str, str], list[Witnessed]] = {}
     for one in witnessed:
         key = (one.vm, one.point)
-        if one.repository == repository or _is_copy(there.get(key), one):
+        if one.repository == repository or key in there:
             lines.setdefault(key, []).append(one)
-    own = [one.published for one in witnessed if one.repository == repository]
+    first = min((one.published for found in lines.values() for one in found), default=None)
     for key in sorted(lines.keys() | there.keys()):
         vm, point = key
         if key not in lines:
-            state: State = "not witnessed" if own and there[key].manifest.published >= min(own) else "older"
+            since = first is not None and there[key].manifest.published >= first
+            state: State = "not witnessed" if since else "older"
         else:
             state = _state(there.get(key), lines[key], unread=key in unread, deleted=key in deleted)
         why = _deleted(deleted[key]) if state == "deleted" else SAID[state]
         yield Finding(vm=vm, point=point, state=state, why=why)
+
+
+def has_none(repository: str, vms: Iterable[VmDirectory], witnessed: Sequence[Witnessed]) -> bool:
+    """Whether no line is of that repository, nor of an original of what are copies here: then it is not
+    known what is gone from it."""
+    if any(one.repository == repository for one in witnessed):
+        return False
+    lines = {(one.vm, one.point) for one in witnessed}
+    there = [entry.manifest for vm in vms for entry in vm.entries if (vm.name, entry.point) in lines]
+    return not there or any(made.copied is None for made in there)
 
 
 def of_log(repository: str, witnessed: Iterable[Witnessed], trail: Trail) -> list[str]:
@@ -93,11 +104,6 @@ def _state(there: Point | None, lines: Sequence[Witnessed], *, unread: bool, del
 
 def _all_in_doubt(vm: VmDirectory | None) -> bool:
     return vm is not None and any(one.point is None for one in vm.unread)
-
-
-def _is_copy(there: Point | None, one: Witnessed) -> bool:
-    copied = None if there is None else there.manifest.copied
-    return copied is not None and copied.repository == one.repository
 
 
 def _removes(entry: Entry) -> bool:

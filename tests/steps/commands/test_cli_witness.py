@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from runner.cli import main
 from runner.cli import witness as written
 from runner.hosts.local import LocalHost
 from steps.repository import layout, manifest, marker
-from steps.repository.manifest import Manifest
+from steps.repository.manifest import Manifest, Origin
 from steps.trail import witness
 from steps.trail.log import Log
 from steps.values.published import Published
@@ -115,6 +116,26 @@ def test_with_another_uuid_it_is_found_out_as_well(hub: Hub, site: Path, file: P
     code, found = verify(site, file, capsys)
     assert code == 5
     assert found["problems"] == [f"{file} has no line of this repository, whose uuid is another"]
+
+
+def test_what_was_witnessed_of_a_point_holds_for_its_copies_whatever_they_say_of_where_they_are_from(
+    hub: Hub, site: Path, file: Path, capsys: Any
+):
+    """Also for a copy of a copy, from which a repository that was lost has come back."""
+    made = publish(hub)
+    keep(file, made)
+    path = Path(made.path)
+    (Path(hub.root) / layout.MARKER).write_text(marker.Marker(uuid="another").model_dump_json())
+    origin = Origin(repository="a third", at=datetime.now(UTC), run=OTHER_RUN)
+    (path / layout.MANIFEST).write_bytes(manifest.dump(manifest_of(path).model_copy(update={"copied": origin})))
+    code, found = verify(site, file, capsys)
+    assert (code, states(found), found["problems"]) == (0, {made.point: "same"}, [])
+    added = publish(hub, run=OTHER_RUN)
+    assert states(verify(site, file, capsys)[1])[added.point] == "not witnessed"
+    shutil.rmtree(added.path)
+    forge(path)
+    code, found = verify(site, file, capsys)
+    assert (code, states(found)) == (5, {made.point: "changed"})
 
 
 def test_a_rebuilt_image_and_a_mark_change_nothing_of_what_was_witnessed(hub: Hub):
