@@ -18,12 +18,14 @@ from steps.maintain.prune import Prune
 from steps.repository import layout, marker
 from steps.repository.manifest import Level, Manifest, PointDisk, VmIdentity, dump
 from steps.repository.retention import Policy
+from steps.repository.section import BrakeLimits
 from steps.values.pruned import Pruned
 from tests.hub import INSTANCE, VCENTER, Hub
 
 CAPACITY = 4 * MiB
 FIRST = datetime(2026, 11, 1, 3, tzinfo=UTC)
 NOW = FIRST + timedelta(days=30)
+BRAKE = BrakeLimits()
 
 Writes = Sequence[tuple[int, int, int]]
 """Offset, length, byte; zero is written as zero."""

@@ -24,9 +24,6 @@ from steps.repository.section import BrakeLimits
 from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import VmDirectory
 
-BRAKE = BrakeLimits()
-"""Where a site says nothing of it."""
-
 SPARE = 64 * MiB
 """Of room: manifests, tables."""
 
@@ -93,7 +90,7 @@ def of_vms(
     now: datetime,
     *,
     shares: bool,
-    brake: BrakeLimits | None = BRAKE,
+    brake: BrakeLimits | None,
     confirmed: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[VmPlan, ...]:
     """Of `vms`, each called as `names` tells it from the others. `confirmed`: by instance uuid, the points
@@ -127,7 +124,7 @@ def plan_of(
     pinned: Mapping[str, str] | None = None,
     *,
     shares: bool,
-    brake: BrakeLimits | None = BRAKE,
+    brake: BrakeLimits | None,
 ) -> VmPlan:
     """`pinned`: points that must stay, and why. `brake`: when none goes at all."""
     held, refused = dict(pinned or {}), None
@@ -166,7 +163,7 @@ def foreseen(
     instance_uuid: str,
     policy: Policy,
     now: datetime,
-    brake: BrakeLimits | None = BRAKE,
+    brake: BrakeLimits | None,
 ) -> VmPlan | None:
     """What a policy would drop of one VM once the run that is planned has published a good point: a forecast,
     since the run decides by what is there then. None where the VM has no points yet. Raises

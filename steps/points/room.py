@@ -57,7 +57,7 @@ def expendable(
     names: Names,
     vms: Iterable[VmDirectory],
     now: datetime,
-    brake: BrakeLimits | None = retention_plan.BRAKE,
+    brake: BrakeLimits | None,
 ) -> Found:
     """Of `vms`. Raises CommandError."""
     chains: list[tuple[datetime, list[Expendable]]] = []
@@ -106,7 +106,7 @@ def delete(
     size: int,
     now: datetime,
     log: Log,
-    brake: BrakeLimits | None = retention_plan.BRAKE,
+    brake: BrakeLimits | None,
 ) -> Iterator[tuple[str, bool]]:
     """Of one VM, whose lock is held: each of `points`, in order, until `size` bytes are free, and whether it
     is gone; one that something stands on meanwhile, or that must stay, is not. What an earlier command was

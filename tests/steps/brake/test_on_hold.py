@@ -20,7 +20,7 @@ from steps.repository.manifest import Sampled, dump
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.repository.section import BrakeLimits
-from tests.chain import NOW, Chain
+from tests.chain import BRAKE, NOW, Chain
 from tests.chains import manifest_of
 from tests.hub import Hub
 
@@ -45,7 +45,7 @@ def say(made: Chain, number: int, sampled: Sampled) -> None:
     (point / layout.MANIFEST).write_bytes(dump(was.model_copy(update={"disks": disks, "sequence": number + 1})))
 
 
-def plan(hub: Hub, made: Chain, brake: BrakeLimits | None = retention_plan.BRAKE):
+def plan(hub: Hub, made: Chain, brake: BrakeLimits | None = BRAKE):
     vm = reader.read(hub.host, str(made.directory))
     return retention_plan.plan_of(hub.host, vm, Policy(keep_last=1, max_chain=2), NOW, shares=True, brake=brake)
 
@@ -60,7 +60,7 @@ def test_nothing_of_it_is_deleted_or_rebuilt_and_the_plan_says_why(hub: Hub, enc
 
 def test_not_even_to_make_room(hub: Hub, encrypted: Chain):
     names = Names.read(hub.host, hub.root)
-    found = room.expendable(hub.host, names, names.vms, NOW)
+    found = room.expendable(hub.host, names, names.vms, NOW, BRAKE)
     assert found.points == () and "as if it were being encrypted" in found.refused[0][1]
 
 

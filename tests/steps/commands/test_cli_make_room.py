@@ -17,7 +17,7 @@ from steps.points import room
 from steps.repository import layout, verification_records
 from steps.repository.verification_records import Protection, Suspect, Suspicion
 from steps.trail import log
-from tests.chain import FIRST, Chain
+from tests.chain import BRAKE, FIRST, Chain
 from tests.hub import INSTANCE, RUN, Hub, hub_on
 from tests.trails import acts
 
@@ -120,7 +120,7 @@ def test_what_somebody_needs_stays_with_all_that_it_is_built_on(
     assert "and nothing was deleted" in capsys.readouterr().err
     assert len(chain.whole()) == 6
     root, hosts = Path(hub.root), hub.host
-    found = room.expendable(hosts, *names(hub), datetime.now(UTC))
+    found = room.expendable(hosts, *names(hub), datetime.now(UTC), BRAKE)
     assert {point.point for point in found.points} == set(chain.points) - kept(chain, *stay)
     assert make_room(hub, sum(point.frees for point in found.points), "--yes") == 0
     assert chain.whole() == kept(chain, *stay)
@@ -152,7 +152,7 @@ def test_it_stops_once_so_much_is_free_though_more_was_agreed_to(hub: Hub, chain
     deleted = []
     wanted = hub.host.free_bytes(hub.root) + 9 * MiB
     now, trail = datetime.now(UTC), log.of(hub.context(), hub.host, hub.root)
-    for point, gone in room.delete(hub.host, str(chain.directory), chain.points[2::-1], wanted, now, trail):
+    for point, gone in room.delete(hub.host, str(chain.directory), chain.points[2::-1], wanted, now, trail, BRAKE):
         deleted.append((point, gone))
         ballast.unlink(missing_ok=True)
     assert deleted == [(chain.points[2], True)]
@@ -162,7 +162,7 @@ def test_it_stops_once_so_much_is_free_though_more_was_agreed_to(hub: Hub, chain
 def test_what_is_needed_by_now_stays_though_it_was_agreed_to(hub: Hub, chain: Chain) -> None:
     protected(hub, chain)
     now, trail = datetime.now(UTC), log.of(hub.context(), hub.host, hub.root)
-    found = list(room.delete(hub.host, str(chain.directory), chain.points[2::-1], 1 << 40, now, trail))
+    found = list(room.delete(hub.host, str(chain.directory), chain.points[2::-1], 1 << 40, now, trail, BRAKE))
     assert [gone for _, gone in found] == [True, False, False]
     assert chain.whole() == kept(chain, 0, 1, 3, 4, 5)
 

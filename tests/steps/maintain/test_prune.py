@@ -19,7 +19,7 @@ from steps.repository.manifest import PointDisk
 from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Marks, Protection, Verification
 from steps.repository.vm_directory import VmDirectory
-from tests.chain import FIRST, NOW, Chain, manifest_of, prune
+from tests.chain import BRAKE, FIRST, NOW, Chain, manifest_of, prune
 from tests.hub import Hub
 from tests.trails import acts
 
@@ -128,7 +128,7 @@ def test_room_is_counted_of_the_images_as_the_moves_before_left_them(hub: Hub) -
         vm.entries = (*vm.entries, Entry(path, point, Marks()))
         vm.stored[f"{path}/{layout.image(2000)}"] = 100 * MiB if below is None else MiB
         vm.stored[f"{path}/{layout.digests(2000)}"] = 0
-    work = retention_plan.plan_of(hub.host, vm, Policy(max_chain=2), NOW, shares=False).work
+    work = retention_plan.plan_of(hub.host, vm, Policy(max_chain=2), NOW, shares=False, brake=BRAKE).work
     # The third becomes a full of 102 MiB in place of its 1 MiB, and the last, with the one below it, a copy of that.
     assert work.copied == (100 + 102) * MiB
     assert work.room == (101 + 102 + 2 * 2) * MiB + retention_plan.SPARE

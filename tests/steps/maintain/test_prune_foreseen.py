@@ -9,7 +9,7 @@ import pytest
 from runner.base.units import KiB, MiB
 from steps.points import retention_plan
 from steps.repository.retention import Policy
-from tests.chain import NOW, Chain, prune
+from tests.chain import BRAKE, NOW, Chain, prune
 from tests.hub import INSTANCE, Hub
 
 
@@ -28,7 +28,7 @@ def test_the_points_that_go_are_those_that_go_once_the_new_one_is_there(hub: Hub
     for number in range(3):
         made.add({2000: number}, {2000: ((MiB, 64 * KiB, number + 2),)})
     before = sorted(path.name for path in made.directory.rglob("*"))
-    foreseen = retention_plan.foreseen(hub.host, hub.root, INSTANCE, Policy(**rules), NOW)
+    foreseen = retention_plan.foreseen(hub.host, hub.root, INSTANCE, Policy(**rules), NOW, BRAKE)
     assert foreseen is not None
     assert sorted(path.name for path in made.directory.rglob("*")) == before, "a plan leaves nothing behind"
     made.add({2000: 3}, {2000: ((2 * MiB, 64 * KiB, 9),)}, at=NOW)
@@ -36,4 +36,4 @@ def test_the_points_that_go_are_those_that_go_once_the_new_one_is_there(hub: Hub
 
 
 def test_of_a_vm_without_points_nothing_goes(hub: Hub) -> None:
-    assert retention_plan.foreseen(hub.host, hub.root, INSTANCE, Policy(keep_last=1), NOW) is None
+    assert retention_plan.foreseen(hub.host, hub.root, INSTANCE, Policy(keep_last=1), NOW, BRAKE) is None

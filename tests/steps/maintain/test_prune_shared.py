@@ -17,7 +17,7 @@ from steps.points import retention_plan
 from steps.points.sharing import can_share, may_share, nightly, told, unshared
 from steps.repository import reader
 from steps.repository.retention import Policy
-from tests.chain import NOW, Chain, prune
+from tests.chain import BRAKE, NOW, Chain, prune
 from tests.hub import Hub, hub_on
 
 SIZE = 512 * MiB
@@ -100,7 +100,7 @@ def test_what_a_night_copies_is_what_the_prune_of_the_oldest_point_copies(tmp_pa
         assert told(nightly(vms.values())) == "no chain here begins with a full that others are backed by yet"
         made.add({2000: 0, 2001: None}, {2000: ((MiB, 200 * KiB, 2),)})
         vms = reader.read_all(plain.host, plain.root).vms
-        plan = retention_plan.plan_of(plain.host, *vms.values(), Policy(keep_last=1), NOW, shares=False)
+        plan = retention_plan.plan_of(plain.host, *vms.values(), Policy(keep_last=1), NOW, shares=False, brake=BRAKE)
         night = nightly(vms.values())
         assert (night.vms, night.bytes) == (1, plan.work.copied)
         assert night.bytes > 8 * MiB

@@ -23,7 +23,7 @@ from steps.repository.locked import IsLockedError
 from steps.repository.retention import Policy
 from steps.trail import log
 from tests import points
-from tests.chain import NOW, Chain, prune
+from tests.chain import BRAKE, NOW, Chain, prune
 from tests.hub import Hub, hub_on, tree
 from tests.locked_repository import UID, LockedRepository, as_account, mounted
 from tests.trails import acts
@@ -69,7 +69,7 @@ def immutable(path: Path) -> Iterator[None]:
 def test_what_is_locked_stays_with_all_that_it_is_built_on_and_none_of_it_is_rebuilt(hub: Hub) -> None:
     made = chain(Path(hub.root), 6)
     vm = replace(reader.read(hub.host, str(made.directory)), locked={made.points[3]: UNTIL})
-    plan = retention_plan.plan_of(hub.host, vm, Policy(keep_last=1, max_chain=2), NOW, shares=False).plan
+    plan = retention_plan.plan_of(hub.host, vm, Policy(keep_last=1, max_chain=2), NOW, shares=False, brake=BRAKE).plan
     below = f"{made.points[3]}, which is locked, is backed by it"
     assert [decision.reasons for decision in plan.decisions] == [
         *3 * [(below,)],

@@ -14,7 +14,7 @@ from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.values.published import Published
 from tests import points
-from tests.chain import many
+from tests.chain import BRAKE, many
 from tests.hub import CREATED, INSTANCE, OTHER_RUN, RUN, Hub, disk, tree, vm
 
 pytestmark = pytest.mark.slow
@@ -181,7 +181,7 @@ def test_a_thousand_manifests_are_listed_and_planned_for_in_a_moment(tmp_path: P
     began = time.process_time()
     assert len(catalogue.read(host, root).points) == 1000
     names = Names.read(host, root)
-    plans = retention_plan.of_vms(host, names, names.vms, Policy(keep_daily=7), CREATED, shares=True)
+    plans = retention_plan.of_vms(host, names, names.vms, Policy(keep_daily=7), CREATED, shares=True, brake=BRAKE)
     assert sum(len(plan.plan.drops) for plan in plans) == 930
     # Three times what ten thousand may take, for a tenth of them, and of work alone: others use the machine too.
     assert time.process_time() - began < 2 * 0.9

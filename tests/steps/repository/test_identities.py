@@ -23,7 +23,7 @@ from steps.repository.naming import Names
 from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.vm_place import OtherVcenterError
-from tests.chain import CAPACITY, FIRST, NOW, Chain, manifest_of
+from tests.chain import BRAKE, CAPACITY, FIRST, NOW, Chain, manifest_of
 from tests.hub import INSTANCE, VCENTER, Hub, vm
 
 NEW = "99999999-aaaa-bbbb-cccc-dddddddddddd"
@@ -91,7 +91,9 @@ def test_points_of_before_and_after_are_one_vms_to_those_who_list_and_prune(hub:
     assert seen.unread == []
     assert seen.uuids == {INSTANCE, NEW}
     names = Names.read(hub.host, hub.root)
-    (plan,) = retention_plan.of_vms(hub.host, names, names.find_all((NEW,)), Policy(keep_last=1), NOW, shares=True)
+    (plan,) = retention_plan.of_vms(
+        hub.host, names, names.find_all((NEW,)), Policy(keep_last=1), NOW, shares=True, brake=BRAKE
+    )
     assert plan.key == chain.directory.name
 
 
@@ -118,7 +120,7 @@ def test_a_record_that_cannot_be_read_is_a_sentence_and_keeps_what_is_there(
     with pytest.raises(StateError, match=why):
         vm_place.look(hub.host, hub.root, vm(vcenter_uuid=REBUILT))
     names = Names.read(hub.host, hub.root)
-    (plan,) = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), NOW, shares=True)
+    (plan,) = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), NOW, shares=True, brake=BRAKE)
     assert why in str(plan.refused)
 
 

@@ -22,7 +22,7 @@ from steps.repository.parent import NoParentError, Sought
 from steps.repository.retention import Policy
 from steps.repository.verification_records import DiskVerified, Verification
 from tests.bad_reads import BadReads, bad_reads, library
-from tests.chain import CAPACITY, Chain, prune
+from tests.chain import BRAKE, CAPACITY, Chain, prune
 from tests.drill_records import drill
 from tests.hub import INSTANCE, VCENTER, Hub
 from tests.marks import marks
@@ -309,7 +309,7 @@ def test_a_backup_needs_not_know_which_points_are_locked(
 def drops(hub: Hub) -> dict[str, tuple[str, ...]]:
     """What would go of each VM if one point were to stay."""
     names = Names.read(hub.host, hub.root)
-    plans = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), AT, shares=True)
+    plans = retention_plan.of_vms(hub.host, names, names.vms, Policy(keep_last=1), AT, shares=True, brake=BRAKE)
     return {plan.vm: plan.plan.drops for plan in plans}
 
 
