@@ -141,8 +141,7 @@ class Transfer(Step[TransferIn, TransferLive, Copied]):
                     )
                 )
             )
-            sampling = Sampling()
-            done, read_before = _copy(ctx, inputs, live, digests, increment, sampling)
+            done, read_before, sampling = _copy(ctx, inputs, live, digests, increment)
             if done.blind:
                 ctx.warn(
                     f"disk {image.key}: the source gave no extents for {done.blind} bytes, which were read "
@@ -243,9 +242,9 @@ def _copy(
     live: TransferLive,
     digests: Digests,
     increment: Increment | None,
-    sampling: Sampling,
-) -> tuple[Copy, int]:
-    """The copy, and bytes that attempts before it had read at the source."""
+) -> tuple[Copy, int, Sampling]:
+    """The copy, bytes that attempts before it had read at the source, and what all of them wrote looks
+    like."""
     key, capacity = live.source.disk_key, live.source.capacity
     with (
         GrowingEndpoint(ctx, live.source.uris, live.source.wire, source_name(key)) as source,
@@ -287,14 +286,14 @@ def _copy(
                     inherited=() if increment is None else increment.inherit(digests, ledger.done),
                     earlier=held if increment is None else increment.earlier(),
                     reading=reading,
-                    on_content=sampling.take,
+                    on_content=ledger.sampling.take,
                     on_flushed=ledger.record,
                     on_progress=progressed,
                 )
         if increment is not None:
             increment.check(digests)
-            return done, increment.read_before(ledger.done)
-        return done, sum(one.length for one in ledger.done if one.digests)
+            return done, increment.read_before(ledger.done), ledger.sampling
+        return done, sum(one.length for one in ledger.done if one.digests), ledger.sampling
 
 
 def _tuning(inputs: TransferIn, target: Tunnel) -> Tuning:

@@ -1,10 +1,11 @@
 """The ledger of one disk's copy: the ranges that are safe in the target, in a file that only grows.
 
-A head line says what is copied (`LedgerHead`), each further line what one FLUSH made safe of it. When the
-moment that is read had to be replaced by another one, a new head follows: what was safe of the old moment is
-then only known to be in the target. A line is ``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one
-append that is synced before the next: a crash can tear the last line only. A torn last line is dropped; a
-line that is damaged elsewhere means that the file cannot be trusted.
+A head line says what is copied (`LedgerHead`), each further line what one FLUSH made safe of it, and what all
+that was written by then looks like (`Sampling`). When the moment that is read had to be replaced by another
+one, a new head follows: what was safe of the old moment is then only known to be in the target. A line is
+``<BLAKE3 of the rest, 16 hex digits> <JSON>``, written by one append that is synced before the next: a crash
+can tear the last line only. A torn last line is dropped; a line that is damaged elsewhere means that the file
+cannot be trusted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from blake3 import blake3
 from runner.base.errors import StateError
 from steps.copy.digests import ENTRY
 from steps.copy.extents import BLOCK
+from steps.copy.sampling import Sampling
 
 SCHEMA_VERSION = 1
 
@@ -69,6 +71,8 @@ class Reading:
     segments: tuple[Segment, ...]
     intact: int
     torn: bool
+    sampling: Sampling
+    """Of all that was written, whatever the moment: what did not differ is not written again."""
 
 
 class Ledger:
@@ -81,17 +85,21 @@ class Ledger:
         """What is recorded from now on is of `head`."""
         self._append(head_line(head))
 
-    def record(self, ranges: Iterable[Flushed]) -> None:
-        """What one FLUSH made safe; fits `copy(on_flushed=…)`."""
-        self._append(ranges_line(ranges))
+    def record(self, ranges: Iterable[Flushed], sampling: Sampling | None = None) -> None:
+        """What one FLUSH made safe, and how the sample stands by then: it may count blocks that no FLUSH made
+        safe yet, which a resume copies and counts again."""
+        self._append(ranges_line(ranges, sampling))
 
 
 def head_line(head: LedgerHead) -> bytes:
     return _line(asdict(head))
 
 
-def ranges_line(ranges: Iterable[Flushed]) -> bytes:
-    return _line([[one.offset, one.length, base64.b64encode(one.digests).decode()] for one in ranges])
+def ranges_line(ranges: Iterable[Flushed], sampling: Sampling | None = None) -> bytes:
+    # In one line, since two of one append may both be torn.
+    told: list[object] = [] if sampling is None else [asdict(sampling)]
+    told += [[one.offset, one.length, base64.b64encode(one.digests).decode()] for one in ranges]
+    return _line(told)
 
 
 def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
@@ -99,6 +107,7 @@ def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
     of it are the digests alone, 32 MiB for a TiB of disk. Raises StateError, which calls the file `name`."""
     heads: list[LedgerHead] = []
     ranges: list[list[Flushed]] = []
+    sampling = Sampling()
     intact = size = 0
     damaged = False
     for number, line in enumerate(_lines((content,) if isinstance(content, bytes) else content), 1):
@@ -115,11 +124,13 @@ def read_ledger(content: bytes | Iterable[bytes], name: str) -> Reading | None:
             heads.append(_head(value, name))
             ranges.append([])
         else:
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                sampling = _sampling(value.pop(0), number, name)
             ranges[-1].extend(_ranges(value, heads[-1], number, name))
     if not heads:
         return None
     segments = tuple(Segment(head, tuple(ones)) for head, ones in zip(heads, ranges, strict=True))
-    return Reading(segments, intact, torn=damaged)
+    return Reading(segments, intact, torn=damaged, sampling=sampling)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -162,6 +173,15 @@ def _head(value: object, name: str) -> LedgerHead:
             "use the version that wrote it, or remove the file to copy the disk from the start"
         )
     return LedgerHead(**value)
+
+
+def _sampling(value: Any, number: int, name: str) -> Sampling:
+    try:
+        return Sampling(**value).checked()
+    except (TypeError, ValueError) as error:
+        raise StateError(
+            f"line {number} of the ledger {name} says of a sample what cannot be: remove the file"
+        ) from error
 
 
 def _ranges(value: Any, head: LedgerHead, number: int, name: str) -> Iterable[Flushed]:

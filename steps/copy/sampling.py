@@ -18,13 +18,20 @@ bytes 1.0003), and of text, tables and programs a fifth to three quarters."""
 
 @dataclass
 class Sampling:
-    """Of one copy."""
+    """Of one copy, over all executions of it."""
 
     seen: int = 0
     """Blocks with content."""
     blocks: int = 0
     """Those that the looks stand for: later ones for more."""
     incompressible: int = 0
+
+    def checked(self) -> Sampling:
+        """Raises ValueError for numbers that no sample has."""
+        numbers = (self.seen, self.blocks, self.incompressible)
+        if any(type(one) is not int or one < 0 for one in numbers) or self.incompressible > self.blocks:
+            raise ValueError(f"{numbers} is no sample")
+        return self
 
     def take(self, block: memoryview, parts: int) -> None:
         """`parts`: the mask of those that have content, of which the first is looked at."""

@@ -19,6 +19,7 @@ from steps.copy.earlier import Earlier
 from steps.copy.endpoint import Endpoint
 from steps.copy.extents import BLOCK
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, Segment, read_ledger
+from steps.copy.sampling import Sampling
 from steps.repository import layout
 
 SAMPLE_SHARE = 100
@@ -40,6 +41,9 @@ class DiskLedger:
         """Of the snapshot at hand."""
         self.earlier: tuple[Flushed, ...] = ()
         """Of the snapshot before it, which is gone."""
+        self.sampling = Sampling()
+        """Of what was written, by this execution too where it fits `copy(on_content=sampling.take)`."""
+        self._recorded = 0
         self._read()
 
     def _read(self) -> None:
@@ -50,6 +54,7 @@ class DiskLedger:
         if reading.torn:
             # Before anything is appended: behind half a line, the next one would be damage.
             self._log.cut(reading.intact)
+        self.sampling, self._recorded = reading.sampling, reading.sampling.seen
         *before, last = reading.segments
         self._begun = last.head == self._head
         if self._begun:
@@ -70,6 +75,7 @@ class DiskLedger:
         """The disk is copied from the start."""
         self._log.remove()
         self._begun, self.done, self.earlier = False, (), ()
+        self.sampling, self._recorded = Sampling(), 0
 
     def writing(self) -> None:
         """Before the first write: what is recorded of a snapshot before this one must never again be taken
@@ -80,7 +86,9 @@ class DiskLedger:
     def record(self, ranges: Sequence[Flushed]) -> None:
         """What a FLUSH made safe."""
         self._begin()
-        self._ledger.record(ranges)
+        grown = self.sampling.seen != self._recorded
+        self._ledger.record(ranges, self.sampling if grown else None)
+        self._recorded = self.sampling.seen
         self._ctx.advanced.set()
 
     def _begin(self) -> None:

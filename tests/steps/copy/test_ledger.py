@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from runner.base.errors import StateError
 from runner.base.units import MiB
 from steps.copy.ledger import Flushed, Ledger, LedgerHead, head_line, join, ranges_line, read_ledger
+from steps.copy.sampling import Sampling
 
 HEAD = LedgerHead(
     disk_key=2000,
@@ -57,6 +58,27 @@ def test_a_new_head_begins_a_new_segment():
     first, second = read_ledger(bytes(content), "l").segments
     assert (first.head, len(first.ranges)) == (HEAD, 4)
     assert (second.head, list(second.ranges)) == (later, FLUSHES[1])
+
+
+def test_how_the_sample_stands_reads_back_as_it_was_last():
+    content = bytearray()
+    ledger = Ledger(content.extend)
+    ledger.begin(HEAD)
+    ledger.record(FLUSHES[0], Sampling(seen=2, blocks=2, incompressible=1))
+    ledger.record(FLUSHES[1], Sampling(seen=3, blocks=3, incompressible=1))
+    ledger.record(FLUSHES[2])
+    reading = read_ledger(bytes(content), "l")
+    assert reading.sampling == Sampling(seen=3, blocks=3, incompressible=1)
+    assert list(reading.segments[0].ranges) == [one for flush in FLUSHES for one in flush]
+    assert read_ledger(b"".join(bytes(content).splitlines(keepends=True)[:2]), "l").sampling == Sampling(
+        seen=2, blocks=2, incompressible=1
+    )
+
+
+@pytest.mark.parametrize("sampling", [Sampling(1, 1, 2), Sampling(-1, 1, 1), Sampling(1, True, 1)], ids=str)
+def test_a_sample_that_cannot_be_is_refused(sampling):
+    with pytest.raises(StateError, match="line 2 of the ledger l says of a sample what cannot be"):
+        read_ledger(head_line(HEAD) + ranges_line(FLUSHES[0], sampling), "l")
 
 
 @given(st.integers(0, len(_ledger()) - 1))
