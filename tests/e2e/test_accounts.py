@@ -103,7 +103,7 @@ def test_a_reader_restores_from_a_read_only_view_and_changes_nothing(site: Site,
         assert restored.returncode == 0, restored.stderr
         (image,) = (home / "restored").glob("*2000.*")
         assert same(site.source("vm", 2000), image)
-        attacks = ("rm -rf", "touch", "chmod -R 777", "mv -t /tmp")
+        attacks = ("rm -rf", "touch", "chmod -R 777", f"mv -t {home}")
         assert not any(as_user(READER, "sh", "-c", f"{attack} {view}/*/*").returncode == 0 for attack in attacks)
         assert as_user(READER, "ls", str(repository)).returncode != 0
     assert content(repository) == before
