@@ -87,10 +87,11 @@ class DiskCopy:
             ours = self._differs(expected)
             ledger = self._ledger()
             try:
-                self._write(expected, ours, ledger)
-                self.host.sync(self.image.path)
-                if self.compress or self._flattened:
-                    self._repack()
+                if not self._is_repacked(ledger):
+                    self._write(expected, ours, ledger)
+                    self.host.sync(self.image.path)
+                    if self._repacks:
+                        self._repack()
                 if self._flattened:
                     ours = [(0, expected.capacity)]
                 back = self._read_back(expected, ours)
@@ -122,15 +123,32 @@ class DiskCopy:
         return self.flat and self.below is not None
 
     @property
+    def _repacks(self) -> bool:
+        return self.compress or self._flattened
+
+    @property
     def _final(self) -> DiskImage:
         """The image as it is published."""
         image = self.image
         return image.model_copy(update={"images": image.images[:1]}) if self._flattened else image
 
+    def _backing(self, *, final: bool) -> str | None:
+        """As written in the image: in the one that is published, or in that which is written to."""
+        stands_on = None if self.below is None or (final and self.flat) else self.below.point
+        return None if stands_on is None else layout.backing(stands_on, self.disk.key)
+
     def _repack(self) -> None:
-        below = None if self.flat else self.below
-        backing = None if below is None else layout.backing(below.point, self.disk.key)
+        backing = self._backing(final=True)
         repack(self.ctx, self.host, self.image.images, backing=backing, compress=self.compress)
+
+    def _is_repacked(self, ledger: DiskLedger) -> bool:
+        """A run that was killed once it had done so has all of the disk in the image, which is then only read
+        back."""
+        if not (self._repacks and ledger.holds_something):
+            return False
+        found = img.info(self.host, self.image.path)
+        compressed = found.cluster_size == img.COMPRESSED_CLUSTER
+        return found.backing_file == self._backing(final=True) and compressed == self.compress
 
     def _differs(self, expected: Digests) -> list[tuple[int, int]]:
         """What the image is to hold itself."""
@@ -152,12 +170,9 @@ class DiskCopy:
         # A run copies disks of one key of many VMs, each at its own time and place.
         name = f"{layout.ledger(disk.key)}-{posixpath.basename(posixpath.dirname(self.directory))}-{self.to}"
         ledger = DiskLedger(self.ctx, head, name)
-        backing = None if self.below is None else layout.backing(self.below.point, disk.key)
-        if not (
-            ledger.holds_something
-            and self.host.exists(path)
-            and img.info(self.host, path).backing_file == backing
-        ):
+        backing = self._backing(final=False)
+        kept = ledger.holds_something and self.host.exists(path)
+        if not (kept and (self._is_repacked(ledger) or img.info(self.host, path).backing_file == backing)):
             ledger.forget()
             img.create(self.host, path, disk.capacity, backing=backing)
         return ledger

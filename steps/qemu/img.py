@@ -42,6 +42,9 @@ stores what changed and little more. One size for all disks: qemu's limits on th
 refcount table (8 MiB) are both reached at 2 PiB with it, beyond the 62 TiB that VMFS allows; the tables of an
 empty 64 TiB image take 1.2 MiB."""
 
+COMPRESSED_CLUSTER = MiB
+"""A cluster is compressed by itself: small ones hardly shrink. Nothing else here has this size."""
+
 QUICK = 60.0
 CHECK_TIMEOUT = 2 * HOUR
 """`check` reads every L2 and refcount table: 8 GiB + 2 GiB for a full 64 TiB image, minutes on a slow
@@ -211,14 +214,18 @@ def convert_argv(uri: str, path: str, subformat: str) -> tuple[str, ...]:
 
 def repack_argv(images: Sequence[str], new: str, *, backing: str | None, compress: bool) -> tuple[str, ...]:
     """Writes the first of `images`, each lying on the next one, into `new`: what it holds itself, onto
-    `backing`, or with none all of it. A cluster is compressed by itself: small ones hardly shrink."""
+    `backing`, or with none all of it."""
     options = {"driver": FORMAT, "file.driver": "file", "file.filename": images[-1]}
     for path in reversed(images[:-1]):
         below = {f"backing.{name}": value for name, value in options.items()}
         options = {"driver": FORMAT, "file.driver": "file", "file.filename": path} | below
     source = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in options.items())
     if compress:
-        told: tuple[str, ...] = ("-c", "-o", f"compat=1.1,compression_type=zstd,cluster_size={MiB}")
+        told: tuple[str, ...] = (
+            "-c",
+            "-o",
+            f"compat=1.1,compression_type=zstd,cluster_size={COMPRESSED_CLUSTER}",
+        )
     else:
         told = ("-o", f"compat=1.1,cluster_size={CLUSTER}")
     keeps = () if backing is None else ("-B", backing, "-F", FORMAT)

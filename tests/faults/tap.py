@@ -1,6 +1,6 @@
 """A tap in the process that is to be killed: it says when a moment has come, and holds the run there.
 
-A moment is a word and a name, such as ``intent snapshot``. The words:
+A moment is a word and a name, such as ``intent snapshot``; ``did write manifest.json@3`` is the third time. The words:
 
     intent, acted, done    of a KEEP or JOB node: its intent is recorded; its work is done and not recorded; it is recorded
     opened, closed         of a PROCESS node
@@ -11,6 +11,7 @@ A moment is a word and a name, such as ``intent snapshot``. The words:
     doing, did             before and after a verb of the hub: ``write manifest.json``, ``run mv``, ``popen qemu-img commit``;
                            files and directories without the way to them, a run's id as ``RUN``
     copied                 ``2000:40``: 40 % of the disk 2000 is recorded as safe. The run is not held: the copy goes on
+    flushed                the same, and the run is held there
     compressed             ``48:40``: 40 % of a disk of 48 MiB went into its stream; as `copied`
     sent                   ``ParaVirtualSCSIController0:0:40``: 40 % of the stream of the disk there; as `copied`
     written                the same, of a disk of a VM in vSphere
@@ -24,6 +25,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ from runner.engine.checkpoint import RunState
 from runner.events.events import Bus, NodeFinished, NodeUndone
 from runner.hosts import supervisor
 from runner.hosts.ssh.host import SshHost
+from steps.copies import disk as copy_of_disk
+from steps.copy.engine import Tuning
 from steps.incremental.disk_ledger import DiskLedger
 from steps.stream.writer import StreamWriter
 from steps.vsphere import snapshots
@@ -39,16 +43,20 @@ from steps.vsphere.nfc import Upload
 
 _RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
+_WINDOW = 2 * MiB
+"""Of a copy into another repository, which no job can set: so that small disks take many FLUSHes."""
+
 
 class Tap:
     """Of one run in a process of its own, which it changes for good. `made` gets a line for each temporary directory."""
 
     def __init__(self, moment: str, gate: socket.socket, made: int) -> None:
-        self._moment = moment
+        self._moment, _, times = moment.partition("@")
+        self._left = int(times or 1)
+        """How often it is still to come."""
         self._gate = gate
         self._made = made
         self._lock = threading.Lock()
-        self._come = False
         self._safe: Counter[int] = Counter()
         self._size: dict[int, int] = {}
 
@@ -67,13 +75,14 @@ class Tap:
                 before=lambda *_, call=call, **__: self._now(f"asking {call}"),
                 after=lambda *_, call=call, **__: self._now(f"asked {call}"),
             )
-        for verb in ("write", "rename", "remove", "run", "popen"):
+        for verb in ("mkdir", "write", "write_sparse", "rename", "remove", "run", "popen"):
             _around(
                 SshHost,
                 verb,
                 before=lambda _, target="", *__, verb=verb, **___: self._now(f"doing {verb} {_called(verb, target)}"),
                 after=lambda _, target="", *__, verb=verb, **___: self._now(f"did {verb} {_called(verb, target)}"),
             )
+        copy_of_disk.copy = partial(copy_of_disk.copy, tuning=Tuning(window=_WINDOW))
         watch_directories(self._made)
         _around(Path, "replace", before=lambda path, target: self._now(f"writing {Path(target).name}"))
 
@@ -97,10 +106,10 @@ class Tap:
     def _sent(self, upload: Upload, piece: bytes) -> None:
         self._share_of("sent", upload.device.place, 100 * (upload.size - upload.left) // upload.size)
 
-    def _share_of(self, word: str, name: str, share: int) -> None:
+    def _share_of(self, word: str, name: str, share: int, *, hold: bool = False) -> None:
         of, _, wanted = self._moment.rpartition(":")
         if of == f"{word} {name}" and share >= int(wanted):
-            self._now(self._moment, hold=False)
+            self._now(self._moment, hold=hold)
 
     def _safe_now(self, ledger: Any, ranges: Any) -> None:
         head = ledger._head
@@ -109,13 +118,16 @@ class Tap:
         self._safe[head.disk_key] += sum(one.length for one in ranges)
         share = 100 * self._safe[head.disk_key] // head.capacity
         self._share_of("copied", str(head.disk_key), share)
+        self._share_of("flushed", str(head.disk_key), share, hold=True)
         self._share_of("written", str(head.disk_key), share)
 
     def _now(self, moment: str, *, hold: bool = True) -> None:
         with self._lock:
-            if self._come or moment != self._moment:
+            if moment != self._moment:
                 return
-            self._come = True
+            self._left -= 1
+            if self._left != 0:
+                return
             self._gate.send(b"!")
         if hold:
             self._gate.recv(1)

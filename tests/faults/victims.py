@@ -91,6 +91,14 @@ class Victim:
         with suppress(BrokenPipeError):  # it ended meanwhile
             self.gate.send(b"g")
 
+    def kill(self, what: str) -> int:
+        """Itself, or with its process group; returns whether it was there."""
+        try:
+            (os.kill if what == "runner" else os.killpg)(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return 0
+        return 1
+
     def ended(self) -> int:
         """Its exit code, once it has one."""
         self.code = self._await_code()
@@ -107,21 +115,17 @@ class Victim:
 def strike(site: Site, victim: Victim, directory: Path, what: str) -> int:
     """Kills it, its process group, or the programs of that name that it started; returns how many it hit."""
     if what in ("runner", "group"):
-        try:
-            (os.kill if what == "runner" else os.killpg)(victim.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return 0
-        return 1
+        return victim.kill(what)
     return strike_programs(site, directory, what)
 
 
 def strike_programs(site: Site, directory: Path, program: str) -> int:
-    pids = [pid for pid, argv in of_this(site, directory) if Path(argv[0]).name == program]
-    for pid in pids:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue  # it ended meanwhile
+    return strike_all(of_this(site, directory), program)
+
+
+def strike_all(found: Iterable[tuple[int, list[str]]], program: str) -> int:
+    pids = [pid for pid, argv in found if Path(argv[0]).name == program]
+    _send(pids, signal.SIGKILL)
     return len(pids)
 
 
@@ -132,20 +136,30 @@ def made(directory: Path) -> set[str]:
 
 
 def of_this(site: Site, directory: Path) -> list[tuple[int, list[str]]]:
-    """What the runs started on either host, by what is on their command lines."""
-    marks = {*made(directory), str(site.repository), f":{site.lab.record.vcenter.port}/"}
-    return [(pid, argv) for pid, argv in processes() if any(mark in word for mark in marks for word in argv)]
+    """What the runs started on either host."""
+    return with_marks({*made(directory), str(site.repository), f":{site.lab.record.vcenter.port}/"})
+
+
+def with_marks(marks: Iterable[str]) -> list[tuple[int, list[str]]]:
+    """Processes that have one of them on their command lines."""
+    wanted = tuple(marks)
+    return [(pid, argv) for pid, argv in processes() if any(mark in word for mark in wanted for word in argv)]
 
 
 def sessions(site: Site) -> list[int]:
     """Of the hub's sshd."""
-    listener = _listener(site)
+    listener = _listener(_hub(site))
     return [pid for pid, parent in _parents() if parent == listener]
 
 
 def crash(site: Site) -> None:
-    """Everything on the hub ends at once: its sshd, the sessions, and all that they run."""
-    found = {_listener(site)}
+    """Everything on the hub ends at once."""
+    crash_host(_hub(site))
+
+
+def crash_host(sshd: Path) -> None:
+    """The sshd of this directory, its sessions, and all that they run."""
+    found = {_listener(sshd)}
     # Stopped first: what is killed alone is seen, and answered, by what is not yet.
     while fresh := {pid for pid, parent in _parents() if parent in found} - found:
         found |= fresh
@@ -156,11 +170,15 @@ def crash(site: Site) -> None:
 def _send(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, number)  # else it ended meanwhile
 
 
-def _listener(site: Site) -> int:
-    return int((site.directory / "store" / "sshd" / "pid").read_text())
+def _hub(site: Site) -> Path:
+    return site.directory / "store" / "sshd"
+
+
+def _listener(sshd: Path) -> int:
+    return int((sshd / "pid").read_text())
 
 
 def _parents() -> Iterator[tuple[int, int]]:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,64 +14,14 @@ import pytest
 
 from runner.base.units import MiB
 from runner.cli import main
-from runner.hosts.local import LocalHost
 from steps.qemu import img
-from steps.repository import layout, manifest, marker, reader
-from steps.repository.manifest import Manifest
+from steps.repository import layout, marker, reader
 from steps.trail import witness
 from tests.chain import FIRST, Chain, qemu
-from tests.eventually import eventually
-from tests.hub import Hub, hub_on, tree
+from tests.hub import tree
+from tests.steps.copying.conftest import HOST, copies, manifest_of, run
 
 pytestmark = pytest.mark.slow
-
-HOST = LocalHost("hub")
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    with hub_on(HOST, str(tmp_path / "main"), tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def chain(hub: Hub) -> Chain:
-    """A full and three incrementals: new bytes, a block that became zero, and one that changed back."""
-    made = Chain(Path(hub.root))
-    made.add({2000: None, 2001: None}, {2000: ((0, 512, 1), (2 * MiB, MiB, 7)), 2001: ((MiB, 512, 3),)})
-    made.add({2000: 0, 2001: 0}, {2000: ((MiB, 4096, 2),)})
-    made.add({2000: 1, 2001: 1}, {2000: ((2 * MiB, MiB, 0),), 2001: ((4 * MiB - 512, 512, 9),)})
-    made.add({2000: 2, 2001: 2}, {2000: ((2 * MiB, MiB, 7),)})
-    return made
-
-
-@pytest.fixture
-def site(chain: Chain) -> Path:
-    offsite = chain.root.with_name("offsite")
-    marker.init(HOST, str(offsite))
-    path = chain.root.with_name("site.yaml")
-    places = f"main: {{host: hub, path: {chain.root}}}, offsite: {{host: hub, path: {offsite}}}"
-    path.write_text(f"version: 1\nhosts: {{hub: local}}\nrepositories: {{{places}}}\n")
-    path.with_name("copy.yaml").write_text(
-        "version: 1\nname: copy\ninclude: site.yaml\ntemplate: copy\nvars: {repository: main, to: offsite}\n"
-    )
-    return path
-
-
-def run(site: Path, *words: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")), *words))
-    return int(left.value.code or 0)
-
-
-def copies(chain: Chain) -> Chain:
-    return replace(chain, root=chain.root.with_name("offsite"))
-
-
-def manifest_of(point: Path) -> Manifest:
-    found = manifest.read(HOST, str(point))
-    assert found is not None
-    return found
 
 
 def test_every_point_is_copied_and_reads_as_its_original_with_qemu_img_alone(site: Path, chain: Chain) -> None:
@@ -167,62 +116,6 @@ def test_a_repository_that_the_site_does_not_name_is_a_sentence(site: Path, caps
     assert "has no repository 'ofsite'; did you mean 'offsite'?" in capsys.readouterr().err
 
 
-def test_a_copy_that_was_killed_resumes_and_leaves_nothing_unfinished(site: Path, chain: Chain) -> None:
-    there = copies(chain)
-    argv = [
-        sys.executable,
-        "-m",
-        "runner.cli",
-        "run",
-        f"--state={site.with_name('state')}",
-        str(site.with_name("copy.yaml")),
-    ]
-    killed = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        assert eventually(lambda: list(there.directory.glob(f"*{layout.PARTIAL}/{layout.image(2001)}")))
-    finally:
-        killed.kill()
-        killed.wait()
-    assert len(there.whole()) < 4
-    assert run(site) == 0
-    assert there.whole() == set(chain.points)
-    assert not list(there.directory.glob(f"*{layout.PARTIAL}"))
-
-
-def killed_at_log_entry(site: Path, number: int) -> int:
-    """The exit code of a run that dies when it is about to write that entry of the log."""
-    argv = ("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")))
-    code = f"""if True:
-        import os
-        from steps.trail import log
-        note, calls = log.note, []
-        def dying(*args, **options):
-            calls.append(args)
-            if len(calls) == {number}:
-                os._exit(9)
-            return note(*args, **options)
-        log.note = dying
-        from runner.cli import main
-        main({argv!r})
-    """
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
-
-
-def test_a_copy_that_was_killed_before_it_was_logged_is_logged_by_the_run_that_goes_on(
-    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert killed_at_log_entry(site, 3) == 9
-    assert copies(chain).whole() == set(chain.points[:3])
-    assert run(site) == 0
-    said = capsys.readouterr()
-    assert all(point in said.out + said.err for point in chain.points)
-    with pytest.raises(SystemExit) as left:
-        main(("log", str(site), "--repository", "offsite", "--json"))
-    assert left.value.code == 0, "no point is there without an entry"
-    (there,) = json.loads(capsys.readouterr().out)["repositories"]
-    assert sorted(point for entry in there["entries"] for point in entry["points"]) == sorted(chain.points)
-
-
 def test_compressed_copies_stand_on_one_another_and_a_flattened_one_on_none(site: Path, chain: Chain) -> None:
     chain.add({2000: 3, 2001: 3}, {2000: ((3 * MiB, 4096, 5),)}, at=FIRST + timedelta(days=31))
     form = ("--set", "compress=zstd", "--set", "flatten=monthly")
@@ -239,20 +132,21 @@ def test_compressed_copies_stand_on_one_another_and_a_flattened_one_on_none(site
     assert not list(there.directory.rglob(f"*{layout.REBUILT}"))
 
 
-@pytest.mark.parametrize("form", [("compress=zstd",), ("compress=zstd", "flatten=daily")])
-def test_one_that_was_killed_once_its_image_was_compressed_goes_on(
-    site: Path, chain: Chain, form: tuple[str, ...]
+@pytest.mark.parametrize("form", ["compress=zstd", "flatten=daily"])
+def test_one_that_was_killed_once_its_image_was_written_anew_reads_nothing_again(
+    site: Path, chain: Chain, form: str
 ) -> None:
-    words = [word for one in form for word in ("--set", one)]
-    argv = ("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")), *words)
+    """It cannot: the original has changed."""
+    for number in (2, 3):
+        shutil.rmtree(chain.path(number))
+    argv = ("run", f"--state={site.with_name('state')}", str(site.with_name("copy.yaml")), "--set", form)
     code = f"""if True:
         import os
         from steps.copies import disk
-        repack, calls = disk.repack, []
-        def dying(*args, **options):
-            repack(*args, **options)
-            calls.append(args)
-            if len(calls) == 3:
+        repack = disk.repack
+        def dying(ctx, host, images, **options):
+            repack(ctx, host, images, **options)
+            if len(images) == 2:
                 os._exit(9)
         disk.repack = dying
         from runner.cli import main
@@ -260,8 +154,11 @@ def test_one_that_was_killed_once_its_image_was_compressed_goes_on(
     """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 9
     assert copies(chain).whole() == {chain.points[0]}
-    assert run(site, *words) == 0
-    assert copies(chain).whole() == set(chain.points)
+    original = chain.image(1).read_bytes()
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -P 99 {MiB} 4096", str(chain.image(1)))
+    assert run(site, "--set", form) == 0
+    chain.image(1).write_bytes(original)
+    assert copies(chain).whole() == set(chain.points[:2])
 
 
 def test_a_flattened_copy_is_one_without_compression_too(site: Path, chain: Chain) -> None:
