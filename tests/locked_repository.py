@@ -178,26 +178,26 @@ def picture(point: Path) -> dict[str, tuple[int, int, str]]:
     }
 
 
-def as_account(work: Callable[[], object]) -> None:
+def as_account(work: Callable[[], object], number: int = UID) -> None:
     """Does it in a process of the account's, which may do all of it."""
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            become_account()
+            become_account(number)
             work()
             code = 0
-        except OSError as error:
+        except (OSError, AssertionError) as error:
             print(error, file=sys.stderr, flush=True)
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def become_account() -> None:
+def become_account(number: int = UID) -> None:
     os.setgroups([])
-    os.setgid(UID)
-    os.setuid(UID)
+    os.setgid(number)
+    os.setuid(number)
 
 
 def shell_as_account(*commands: str, cwd: Path) -> Sequence[int]:

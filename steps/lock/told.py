@@ -24,9 +24,6 @@ SCHEMA_VERSION: Literal[1] = 1
 MISSED = 3
 """Times `every` after which it is not only late: its first look at 10,000 points takes a minute."""
 
-ROOTS = "0 regular"
-"""Owner and kind of a file of root's, as stat(1) says them."""
-
 
 class Told(Recorded):
     """lock-timer.json beside a repository's marker; root's timer writes it each time."""
@@ -60,7 +57,7 @@ def read(host: Host, root: str) -> Told | None:
     path = posixpath.join(root, layout.LOCK_TIMER)
     if not host.exists(path):
         return None
-    if not _output(host, "stat", "-c", "%u %F", "--", path).startswith(ROOTS):
+    if not locked.is_roots(host, path):
         raise NotRootsError(path, host.name)
     try:
         return unseal(host.read(path, limit=layout.RECORD_LIMIT), Told, SCHEMA_VERSION)

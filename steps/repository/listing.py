@@ -71,12 +71,13 @@ class UnreadableError(StateError):
 
 class Found(NamedTuple):
     """`path` is relative to the repository, ``.`` itself; `kind` as find(1) says it: f, d, l and others.
-    `taken`: on disk, bytes."""
+    `taken`: on disk, bytes. `owner`: the user's number."""
 
     kind: str
     links: int
     size: int
     taken: int
+    owner: int
     path: str
 
 
@@ -209,8 +210,9 @@ def vanished(listing: Listing, only: str | None) -> bool:
 def _parse(records: str) -> Iterator[Found]:
     for record in records.split("\0"):
         if record:
-            kind, links, size, blocks, path = record.split(" ", 4)
-            yield Found(kind, int(links), int(size), int(blocks) * _SECTOR, path.removeprefix("./"))
+            kind, links, size, blocks, owner, path = record.split(" ", 5)
+            taken = int(blocks) * _SECTOR
+            yield Found(kind, int(links), int(size), taken, int(owner), path.removeprefix("./"))
 
 
 def _failures(stderr: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from typing import Literal
 
-from runner.base.errors import CommandError, SendenseError
+from runner.base.errors import CommandError, SendenseError, StateError
 from runner.base.sealed import Damaged, unseal
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
@@ -18,6 +18,14 @@ from steps.repository.manifest import PointName
 from steps.repository.recorded import Recorded, UtcTime
 
 SCHEMA_VERSION: Literal[1] = 1
+
+ROOTS = (0, 65534)
+"""Numbers of the owner of root's files: also that of all whom a mapped mount does not show as somebody else
+(X-mount.idmap in mount(8)), which is how accounts that only read see a repository."""
+
+NOT_ROOTS = (
+    "it is not root's, so that nothing it says of locks is believed: remove it; root's timer writes its own"
+)
 
 _NEVER = ("nfs", "cifs", "smb", "smb2")
 """As `stat -f` calls them. CIFS answers lsattr(1) all the same, with whether the file is compressed
@@ -58,11 +66,18 @@ def until(host: Host, directory: str, point: str) -> datetime | None:
     """Of one point in the VM's `directory`, None where nobody says that it is locked. Raises StateError for
     damage, NewerError."""
     path = posixpath.join(directory, layout.LOCKED)
-    try:
-        content = host.read(path, limit=layout.RECORD_LIMIT)
-    except FileNotFoundError:
+    if not host.exists(path):
         return None
-    return parse(content, f"{path} on {host.name}").get(point)
+    if not is_roots(host, path):
+        raise StateError(f"{path} on {host.name}: {NOT_ROOTS}")
+    return parse(host.read(path, limit=layout.RECORD_LIMIT), f"{path} on {host.name}").get(point)
+
+
+def is_roots(host: Host, path: str) -> bool:
+    """Whether it is a regular file of root's. Raises CommandError, HostError."""
+    said = host.run(("stat", "-c", "%u %F", "--", path), timeout=MINUTE).stdout.decode(errors="replace")
+    owner, _, kind = said.partition(" ")
+    return int(owner) in ROOTS and kind.startswith("regular")
 
 
 def is_immutable(host: Host, path: str) -> bool:

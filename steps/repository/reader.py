@@ -139,6 +139,8 @@ def _why_not(found: Found) -> str | None:
     """Why a small file is not read."""
     if found.kind != "f":
         return "it is not a regular file"
+    if found.owner not in locked.ROOTS and posixpath.basename(found.path) == layout.LOCKED:
+        return locked.NOT_ROOTS
     limit = layout.RECORD_LIMIT
     return (
         None
@@ -180,7 +182,7 @@ def contents_of(root: str, found: Listing) -> Contents:
                 if (content := found.contents.get(one.path)) is not None:
                     of(vm).adopted = identities.parse(content, point)
             elif point == layout.LOCKED:
-                if (content := found.contents.get(one.path)) is not None:
+                if (content := found.contents.get(one.path)) is not None and one.path not in failed:
                     of(vm).locked = locked.parse(content, point)
             elif (marked := layout.point_of_marks(point)) is not None:
                 if not name:

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sourced: goes to the repository $1, prints the kind of the file system that it is on, and has `list` print
-# what find lists of it: of each its type, links, bytes, blocks of 512 bytes, and path, with a NUL at the end.
+# what find lists of it: of each its type, links, bytes, blocks of 512 bytes, owner's number, and path, with a NUL
+# at the end.
 # Messages are in the C locale's words.
 #
 #   $1   the repository
@@ -19,6 +20,6 @@ kind=$(stat --file-system --format=%T .)
 printf '%s\n' "$kind"
 list() {
     find "$start" -maxdepth "$depth" \
-        \( -path './.*' -o -path ./lost+found -o -path "./*/*$dropped" \) -prune -printf '%y %n %s %b %p\0' -o \
-        \( -not -path './*/*/*' -o -name 'disk-*' "$@" \) -printf '%y %n %s %b %p\0'
+        \( -path './.*' -o -path ./lost+found -o -path "./*/*$dropped" \) -prune -printf '%y %n %s %b %U %p\0' -o \
+        \( -not -path './*/*/*' -o -name 'disk-*' "$@" \) -printf '%y %n %s %b %U %p\0'
 }

@@ -19,13 +19,14 @@ from runner.hosts.local import LocalHost
 from runner.step.preflight import Known
 from steps.backup.reserve import Reserve, ReserveIn
 from steps.lock import told
-from steps.repository import layout, marker
+from steps.repository import layout, marker, reader
 from steps.repository.locked import cannot_be_immutable
 from steps.repository.section import Repository
 from steps.sections.entries import RepositoryEntry
 from steps.values.reservation import Reservation
 from tests.hub import Hub, vm
-from tests.locked_repository import UID, LockedRepository, call
+from tests.locked_repository import UID, VM, LockedRepository, as_account, call
+from tests.mapped_mount import mapped
 
 MONTH = 30 * DAY
 HOST = LocalHost("store")
@@ -114,6 +115,24 @@ def test_what_the_account_wrote_itself_is_not_believed(today: LockedRepository) 
     (found,) = seen(today).values()
     assert found.state == "wrong"
     assert f"{forged} on store is not root's" in found.found
+
+
+def test_an_account_that_reads_a_view_of_the_repository_believes_what_is_roots(
+    today: LockedRepository,
+) -> None:
+    """As `sendense help privileges` has it: in that view what is root's is nobody's."""
+    point, view = today.point(0), today.root.with_name("view")
+    today.run()
+    view.mkdir()
+
+    def look() -> None:
+        assert (view / layout.LOCK_TIMER).stat().st_uid != 0
+        (found,) = told.examine(HOST, "main", str(view), MONTH)
+        assert found.state == "good", found
+        assert set(reader.read(HOST, str(view / VM)).locked) == {point.name}
+
+    with mapped(today.root, view, UID, UID + 1):
+        as_account(look, UID + 1)
 
 
 def test_a_link_of_the_accounts_to_what_is_roots_is_not_believed(today: LockedRepository, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_small_files_are_read_whole_whatever_their_names(root: Path) -> None:
     (root / "vm/link").symlink_to("empty")
     (root / "vm/same").hardlink_to(root / "vm/block")
     names = [*SMALL, "vm/link", "vm/same"]
-    found = Listing({name: Found("f", 1, 0, 0, name) for name in names})
+    found = Listing({name: Found("f", 1, 0, 0, 0, name) for name in names})
     listing.read_files(LocalHost(), str(root), found, names)
     assert found.contents == {**SMALL, "vm/same": SMALL["vm/block"]}
     assert found.failed.keys() == {"vm/link"}

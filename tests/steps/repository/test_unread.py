@@ -241,7 +241,15 @@ def locks_that_are_a_directory(hub: Hub, made: Chain, spoil: BadReads) -> str:
     return str(path)
 
 
+def locks_that_an_account_tells_of(hub: Hub, made: Chain, spoil: BadReads) -> str:
+    path = locks(made)
+    if os.geteuid() == 0:
+        os.chown(path, 1, 1)
+    return str(path)
+
+
 LOCK_HARMS: list[Callable[[Hub, Chain, BadReads], str]] = [
+    locks_that_an_account_tells_of,
     locks_unreadable,
     locks_damaged,
     locks_of_a_newer_version,
