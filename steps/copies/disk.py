@@ -119,6 +119,10 @@ class DiskCopy:
         )
 
     @property
+    def _called(self) -> str:
+        return f"copy of disk {self.disk.key} of {self.disk.point} in {self.to} on {self.host.name}"
+
+    @property
     def _flattened(self) -> bool:
         return self.flat and self.below is not None
 
@@ -190,10 +194,10 @@ class DiskCopy:
                     read.put(at, entries)
             served = serve(ctx, ctx.host(disk.image.host), disk.image, "read-only", CONNECTIONS)
             onto = serve(ctx, self.host, self.image, "write", CONNECTIONS)
-            name, copied = f"disk {disk.key} of {disk.point}", f"copy of disk {disk.key} of {disk.point}"
+            original = f"disk {disk.key} of {disk.point} on {disk.image.host}"
             with (
-                GrowingEndpoint(ctx, served.uris, served.wire, name) as source,
-                GrowingEndpoint(ctx, onto.uris, onto.wire, copied) as target,
+                GrowingEndpoint(ctx, served.uris, served.wire, original) as source,
+                GrowingEndpoint(ctx, onto.uris, onto.wire, self._called) as target,
             ):
 
                 def progressed(now: Progress) -> None:
@@ -219,7 +223,7 @@ class DiskCopy:
         disk, image = self.disk, self._final
         at_rest = ImageAtRest(
             key=disk.key,
-            name=f"copy of disk {disk.key} of {disk.point} on {self.host.name}",
+            name=self._called,
             path=image.path,
             opens=image.nodes,
             capacity=disk.capacity,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -139,6 +140,25 @@ def test_rot_that_nobody_knows_of_is_found_by_the_restore_which_starts_over_from
     said = capsys.readouterr().err
     assert f"main does not have pgtest1/{chain.points[1]} as it was read at the source: it is restored from off" in said
     assert not list(site.with_name("restored").glob("*.partial"))
+
+
+def test_rot_in_a_copy_is_found_and_the_original_is_taken(
+    site: Path, chain: Chain, offsite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is asked for first: a site may name the nearest one there."""
+    image = offsite / chain.image(1).relative_to(chain.root)
+    qemu("qemu-io", "-f", "qcow2", "-c", f"write -P 9 {MiB} 512", str(image))
+    main, other = re.findall(r"\w+: {host: hub, path: [^}]+}", site.read_text())
+    site.write_text(site.read_text().replace(f"{main}, {other}", f"{other}, {main}"))
+    assert restored(site, chain, 1)
+    said = capsys.readouterr().err
+    assert (
+        f"offsite does not have pgtest1/{chain.points[1]} as it was read at the source: it is restored from main"
+        in said
+    )
+    assert sendense("verify", site, chain.points[1], "--repository", "offsite") == 5
+    assert sendense("points", site, "--repository", "offsite") == 0
+    assert f"blocks differ, the first at offset {MiB}" in capsys.readouterr().out
 
 
 def test_the_newest_is_that_of_the_repository_that_has_it(site: Path, chain: Chain, offsite: Path) -> None:

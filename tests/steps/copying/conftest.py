@@ -40,8 +40,13 @@ def chain(hub: Hub) -> Chain:
 def site(chain: Chain) -> Path:
     offsite = chain.root.with_name("offsite")
     marker.init(HOST, str(offsite))
-    path = chain.root.with_name("site.yaml")
-    places = f"main: {{host: hub, path: {chain.root}}}, offsite: {{host: hub, path: {offsite}}}"
+    return site_of(chain.root, offsite)
+
+
+def site_of(main: Path, offsite: Path) -> Path:
+    """With a job beside it that copies from the one into the other."""
+    path = main.with_name("site.yaml")
+    places = f"main: {{host: hub, path: {main}}}, offsite: {{host: hub, path: {offsite}}}"
     path.write_text(f"version: 1\nhosts: {{hub: local}}\nrepositories: {{{places}}}\n")
     path.with_name("copy.yaml").write_text(
         "version: 1\nname: copy\ninclude: site.yaml\ntemplate: copy\nvars: {repository: main, to: offsite}\n"
