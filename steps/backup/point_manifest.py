@@ -45,7 +45,7 @@ def of(
     vm, snapshot, seen = inputs.vm, inputs.snapshot, there.seen
     made = Manifest(
         point=point,
-        sequence=seen.next_sequence,
+        sequence=seen.next_sequence(),
         run=ctx.run.id,
         created=snapshot.created,
         published=datetime.now(UTC),

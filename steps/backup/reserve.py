@@ -59,6 +59,7 @@ class Reserve(Step[ReserveIn, Empty, Reservation]):
         directory = vm_place.ensure(host, root, inputs.vm)
         lock = vm_lock.hold(ctx, host, directory, _named(inputs))
         found = reader.read(host, directory)
+        found.next_sequence()  # there is one: else all would be copied for nothing
         for one in found.unread:
             ctx.warn(
                 f"{one.sentence}: no restore point of {inputs.vm.name} is deleted until that can be read "

@@ -45,8 +45,18 @@ def refuse_others(repository: str, vms: Iterable[VmDirectory]) -> None:
 
 
 def of_vm(vm: VmDirectory, there: VmDirectory) -> tuple[VmCopies, tuple[str, ...]]:
-    """What is missing of `vm`, and of newer ones that are not good a sentence each, without a full stop."""
-    newest = None if there.newest is None else _place(there.newest.manifest)
+    """What is missing of `vm`, and of newer ones that are not good a sentence each, without a full stop.
+
+    A copy that is newer than all points is no measure: else one that somebody added, with a high number,
+    would end all copying."""
+    last = None if vm.newest is None else _place(vm.newest.manifest)
+    places = {one.point: _place(one.manifest) for one in there.entries}
+    strange = [
+        point
+        for point, place in places.items()
+        if last is not None and place > last and point not in vm.unread_points
+    ]
+    newest = max((place for place in places.values() if last is not None and place <= last), default=None)
     newer = [entry for entry in vm.entries if newest is None or _place(entry.manifest) > newest]
     newer = [entry for entry in newer if entry.point not in there.unread_points]
     good = tuple(entry.point for entry in newer if vm.chains.good(entry))
@@ -57,6 +67,11 @@ def of_vm(vm: VmDirectory, there: VmDirectory) -> tuple[VmCopies, tuple[str, ...
     )
     return VmCopies(name=vm.name, vm=vm.vm_name, points=good), (
         *left,
+        *(
+            f"{vm.vm_name}/{point} is a copy of a point that is newer than all there are: somebody deleted "
+            "that, or it was forged; see `sendense verify --witness`"
+            for point in strange
+        ),
         *(one.sentence for one in there.unread),
     )
 

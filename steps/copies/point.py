@@ -21,7 +21,7 @@ from steps.copies.disk import DiskCopy
 from steps.copies.missing import VmCopies
 from steps.points import stored
 from steps.points.place import Place
-from steps.repository import layout, manifest, marker, reader
+from steps.repository import identities, layout, manifest, marker, reader
 from steps.repository.history import Entry
 from steps.repository.manifest import Manifest, Origin, PointDisk
 from steps.repository.vm_directory import VmDirectory
@@ -126,6 +126,8 @@ class Copying:
             content = self.source.host.read(path, limit=layout.RECORD_LIMIT)
         except FileNotFoundError:
             return
+        # Damage, or what somebody wrote there, would put all copies in doubt.
+        identities.parse(content, f"{path} on {self.source.host.name}")
         self.to.host.write(posixpath.join(self.directory, layout.IDENTITIES), content)
 
     def _put(self, point: str) -> PointCopied | None:

@@ -195,7 +195,7 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
     which = {
         "schema_version": 2,
         "point": name,
-        "sequence": vm.next_sequence,
+        "sequence": vm.next_sequence(),
         "run": f"{now:%Y%m%dT%H%M%SZ}-00000000",
     }
     made = newest.model_copy(update={**clocks, **which, "level": "full", "disks": tuple(disks)})

@@ -13,7 +13,7 @@ from runner.base.sealed import Damaged, seal, unseal
 from runner.base.units import DAY, MiB, counted, human_seconds
 from runner.hosts.host import Host
 from steps.repository import layout
-from steps.repository.recorded import LARGEST, Amount, Recorded, UtcTime, different
+from steps.repository.recorded import Amount, Recorded, UtcTime, different
 
 SCHEMA_VERSION: Literal[2] = 2
 """2: with `sequence`, `stored` and `unread`."""
@@ -48,6 +48,11 @@ def _point_name(value: str) -> str:
 
 FileName = Annotated[str, AfterValidator(_file_name)]
 PointName = Annotated[str, AfterValidator(_point_name)]
+
+
+LAST_SEQUENCE = 10**9
+"""That of a point each second for thirty years. A larger one no run gave, and after the largest that can be
+written there would be none."""
 
 
 class VmIdentity(Recorded):
@@ -169,7 +174,7 @@ class PointDisk(Recorded):
 class Manifest(Recorded):
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     point: PointName
-    sequence: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    sequence: Annotated[int, Field(ge=1, le=LAST_SEQUENCE)] | None = None
     """Which of its VM's points it is, given while the VM's lock was held: of two the later has the higher.
     None: made before there was one."""
     run: str

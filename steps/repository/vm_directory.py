@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from runner.base.errors import StateError
 from runner.base.model import Model
 from steps.repository import layout
 from steps.repository.chains import Chains
 from steps.repository.history import Entry
 from steps.repository.identities import Adoption, DiskIdentity, Identity
-from steps.repository.manifest import Manifest
+from steps.repository.manifest import LAST_SEQUENCE, Manifest
 
 
 class Unread(Model):
@@ -99,12 +100,17 @@ class VmDirectory:
         """Names."""
         return frozenset(one.point for one in self.unread if one.point is not None)
 
-    @property
     def next_sequence(self) -> int:
         """One more than any point has; room is left for those that cannot be read. The caller holds the VM's
-        lock."""
+        lock. Raises StateError where somebody made a point after which there is none."""
         known = (entry.manifest.sequence or 0 for entry in self.entries)
-        return max(known, default=0) + len(self.unread_points) + 1
+        found = max(known, default=0) + len(self.unread_points) + 1
+        if found > LAST_SEQUENCE:
+            raise StateError(
+                f"{self.path} has a restore point with the sequence {found - 1}, which no run made: find it "
+                "with `sendense verify --witness` and move it out; `sendense help attacked`"
+            )
+        return found
 
     def stored_in(self, point: str) -> int:
         """What the disks of the point with that path take."""

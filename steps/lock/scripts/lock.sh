@@ -145,7 +145,10 @@ hold_repository() {
     for file in repository.json:i log.jsonl:a; do
         name=${file%:*}
         inode=$(stat -c %i "$name" 2>/dev/null) || continue
-        [ "$inode" != "$(cat "$record/$name" 2>/dev/null)" ] || continue
+        if [ "$inode" = "$(cat "$record/$name" 2>/dev/null)" ]; then
+            flags=$(lsattr "$name" 2>/dev/null) || :
+            case ${flags%% *} in *"${file#*:}"*) continue ;; esac
+        fi
         chattr +i .
         find . -maxdepth 1 -name "$name" -type f -user "$uid" -links 1 \
             -exec chattr "+${file#*:}" {} \; -printf '%i\n' >"$record/$name" || :

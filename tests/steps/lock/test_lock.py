@@ -68,10 +68,14 @@ def test_what_somebody_made_writable_again_is_locked_again(on_ext4: LockedReposi
     point = on_ext4.point(0)
     on_ext4.run()
     until = on_ext4.told()
-    call("chattr", "-R", "-i", point)
+    shell_as_account(f"echo first >>{layout.LOG}", cwd=on_ext4.root)
+    on_ext4.run()
+    call("chattr", "-R", "-i", on_ext4.root)
+    call("chattr", "-a", on_ext4.root / layout.LOG)
     on_ext4.pass_time(DAY)
     assert on_ext4.run() == []
-    assert {flags(path) for path in (point, *point.rglob("*"))} == {"i"}
+    assert {flags(path) for path in (point, *point.rglob("*"), on_ext4.root / layout.MARKER)} == {"i"}
+    assert flags(on_ext4.root / layout.LOG) == "a"
     assert on_ext4.told() == until
 
 

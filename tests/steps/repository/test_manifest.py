@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runner.base.errors import NewerError, StateError
 from runner.base.sealed import CHECKSUM, seal
 from steps.repository import manifest
+from steps.repository.manifest import LAST_SEQUENCE
 from tests import points
 from tests.chain import manifest_of
 from tests.hub import Hub
@@ -37,6 +38,7 @@ def test_a_manifest_comes_back_as_it_was_written(content: bytes) -> None:
     [
         pytest.param({"disks": []}, "damaged: disks", id="no disks"),
         pytest.param({"sequence": 0}, "damaged: sequence", id="sequence"),
+        pytest.param({"sequence": LAST_SEQUENCE + 1}, "damaged: sequence", id="sequence after which there is none"),
         pytest.param({"sequence": None}, "has no sequence", id="no sequence"),
         pytest.param({"schema_version": "1"}, "damaged: schema_version", id="version as text"),
         pytest.param({"extra": 1}, "damaged: extra", id="unknown field"),
