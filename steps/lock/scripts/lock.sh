@@ -281,7 +281,7 @@ lock_contents() {
     cat "$1" "$record/vm-files" >"$record/directories"
     below "$record/directories" -type f \( -user "$uid" -exec chattr +i {} + -o -printf '%h\n' \) \
         >"$record/strangers" || return 1
-    written >"$record/written"
+    written >"$record/written" || return 1
     rm -f "$record/unread"
     {
         below "$1" -type f -regextype posix-extended -regex '.*/disk-[0-9]+\.qcow2' -exec head -v -c 4096 {} + ||
@@ -290,7 +290,10 @@ lock_contents() {
     [ ! -e "$record/unread" ] || return 1
     awk -v problems="$problems" '
         FILENAME ~ /strangers$/ { sub("/vm$", ""); why[$0] = "has files that are not the account'"'"'s" ; next }
-        FILENAME ~ /written$/ { sub("/vm$", "", $1); why[$1] = "is still open for writing, since before it was locked, in process " $2; next }
+        FILENAME ~ /written$/ {
+            sub("/vm$", "", $1)
+            why[$1] = "is still open for writing, since before it was locked, in " ($2 == "-" ? "a process that does not show it" : "process " $2)
+            next }
         FILENAME ~ /backing$/ { on[$1] = on[$1] (on[$1] == "" ? "" : ",") $2; next }
         $0 in why { print $0 " " why[$0] >>problems; next }
         { print $0, $0 in on ? on[$0] : "none" }' \
@@ -308,10 +311,20 @@ backing_files() {
         { while (match($0, image)) { print key, substr($0, RSTART + 3, 21); $0 = substr($0, RSTART + RLENGTH) } }'
 }
 
-# DIRECTORY and process of each file in them that was opened for writing before it became immutable. ext4 refuses
-# what comes from there, XFS and btrfs do not.
+# DIRECTORY and process of each file in them that was opened for writing before it became immutable; `-` where none
+# shows it: it may be on its way in a socket, or only mapped. ext4 refuses what comes from there, XFS and btrfs do not.
 written() {
     case $kind in ext*) return 0 ;; esac
+    # fcntl(2): F_SETLEASE with F_RDLCK fails as long as anything may write. Anything else that fails is not taken for
+    # nothing.
+    # shellcheck disable=SC2016  # for perl to expand
+    if command -v perl >/dev/null; then
+        below "$record/directories" -type f -print0 | perl -0 -ne '
+            chomp;
+            my $good = open(my $file, "<", $_);
+            $good &&= fcntl($file, 1024, 0);
+            s{/[^/]*$}{} and print "$_ -\n" if !$good;' || return 1
+    fi
     find /proc/[0-9]*/fdinfo -type f -exec grep -l '^flags:.*[12]$' {} + 2>/dev/null | sed 's|/fdinfo/|/fd/|' |
         xargs -r stat -L -c '%d:%i %n' 2>/dev/null | sort >"$record/writers" || :
     below "$record/directories" -type f -printf '%D:%i %h\n' | sort | join - "$record/writers" |

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from runner.base.sealed import seal
 from runner.base.units import DAY
 from steps.repository import layout
 from tests.locked_repository import (
@@ -53,7 +56,11 @@ DESTRUCTION = (
     f"setfattr -n user.x -v y {VM}/{name_of(0)}/manifest.json",
     f"fallocate -p -o 0 -l 4096 {VM}/{name_of(0)}/disk-2000.qcow2",
     f"mount --bind /tmp {VM}/{name_of(0)}",
+    f"unshare --user --map-root-user chattr -i {VM}/{name_of(0)}/manifest.json",
+    f"unshare --user --map-root-user chown 0 {VM}/{name_of(0)}",
 )
+UNSEEN = f"unshare --user --map-root-user --mount sh -c 'mount -t tmpfs none {VM}/{name_of(0)} && mount --bind /tmp .'"
+"""An account may mount over what it likes where nobody else sees it."""
 
 
 def test_with_the_key_of_a_runner_a_locked_point_stays_as_it_is(repository: LockedRepository) -> None:
@@ -61,6 +68,7 @@ def test_with_the_key_of_a_runner_a_locked_point_stays_as_it_is(repository: Lock
     repository.run()
     before = [picture(point) for point in points]
     assert not any(code == 0 for code in shell_as_account(*DESTRUCTION, cwd=repository.root))
+    shell_as_account(UNSEEN, cwd=repository.root)
     assert [picture(point) for point in points] == before
     assert repository.run() == []
     assert set(repository.told()) == {point.name for point in points}
@@ -129,6 +137,25 @@ def test_no_link_leads_the_timer_out_of_the_repository(repository: LockedReposit
     assert flags(point) == ""
 
 
+def test_what_the_account_says_of_dates_and_locks_shortens_none(on_ext4: LockedRepository) -> None:
+    """In manifests, in the names of points, and in the files by which the timer tells what it did."""
+    made = on_ext4.point(0)
+    point = made.rename(made.with_name("20010101T000000Z-beef"))
+    for forged, words in {
+        point / layout.MANIFEST: {"published": "2001-01-01T00:00:00Z", "stored": "2001-01-01T00:00:00Z", "lock": 0},
+        point.parent / layout.LOCKED: {"points": {point.name: "2001-01-01T00:00:00Z"}},
+        on_ext4.root / layout.LOCK_TIMER: {"lock": 0, "locked": 0},
+        on_ext4.root / layout.MARKER: {"uuid": "x", "lock": 0},
+    }.items():
+        forged.write_bytes(seal({"schema_version": 1, **words}))
+        os.chown(forged, UID, UID)
+    assert on_ext4.run() == []
+    assert on_ext4.told() == {point.name: datetime.fromtimestamp(on_ext4.wall + 30 * DAY, UTC)}
+    on_ext4.pass_time(30 * DAY - 1)
+    on_ext4.run()
+    assert flags(point) == "i"
+
+
 def test_files_of_somebody_else_are_not_touched_and_such_a_point_is_told(
     repository: LockedRepository, victim: Path
 ) -> None:
@@ -169,6 +196,19 @@ def test_a_point_that_is_open_for_writing_is_not_called_locked_before_it_is_clos
     with (point / layout.image(2000)).open("r+b"):
         assert any(f"in process {os.getpid()}" in problem for problem in repository.run())
         assert flags(point / layout.image(2000)) == "i"
+        assert repository.told() == {}
+    assert repository.run() == []
+    assert list(repository.told()) == [point.name]
+
+
+@pytest.mark.parametrize("repository", ["xfs", "btrfs"], indirect=True)
+def test_nor_is_one_of_which_no_process_shows_that(repository: LockedRepository) -> None:
+    point = repository.point(0)
+    one, other = socket.socketpair()
+    with one, other:
+        with (point / layout.image(2000)).open("r+b") as file:
+            socket.send_fds(one, [b"x"], [file.fileno()])
+        assert any("in a process that does not show it" in problem for problem in repository.run())
         assert repository.told() == {}
     assert repository.run() == []
     assert list(repository.told()) == [point.name]
