@@ -9,22 +9,29 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import blake3
 import pytest
+import yaml
 
-from runner.base.units import MiB
+from runner.base.sealed import seal
+from runner.base.units import DAY, HOUR, MiB
 from runner.cli import main
 from runner.hosts.local import LocalHost
-from steps.repository import manifest, marker
-from steps.repository.manifest import Manifest
+from steps.lock import told
+from steps.repository import layout, marker, verification_records
+from steps.repository.verification_records import DiskVerified, Verification
 from steps.trail import reading, witness
 from steps.trail.witness import Witnessed
-from tests.estate import VM, Estate, disk, estate, inventory, machine, read
+from tests.estate import VM, Estate, disk, estate, inventory, machine, read, restored
+from tests.locked_repository import UID, LockedRepository, call, mounted
+from tests.locked_repository import VM as LOCKED_VM
 from tests.pages import PAGES, Block, blocks, commands
 
 SIZE = 3 * MiB
@@ -35,6 +42,7 @@ def typed_for(word: str) -> Block:
     return next(block for block in blocks(PAGE) if block.kind == "sh" and word in block.text)
 
 
+(BACK, _) = (block for block in blocks(PAGE) if block.kind == "text")
 CHAIN, NAMES, DISKS, CONTENT = map(typed_for, ("log.jsonl", ">points.txt", "<points.txt", "digests.txt"))
 
 
@@ -105,6 +113,17 @@ class Attacked:
             main([command, str(self.estate.directory / "site.yaml"), *words])
         return not left.value.code
 
+    def is_done(self, line: str) -> bool:
+        """A line of the page, in this process: with the site's and the job's files, and what is witnessed of its points."""
+        files = {name: str(self.estate.directory / name) for name in ("site.yaml", "nightly.yaml", "witness.jsonl")}
+        _, *words = (files.get(word, word) for word in line.split())
+        with pytest.raises(SystemExit) as left:
+            main([*words, *(("--state", self.fresh()) if words[0] in ("copy", "run") else ())])
+        return not left.value.code
+
+    def fresh(self) -> str:
+        return tempfile.mkdtemp(dir=self.estate.directory)
+
     def is_typed(self, block: Block, where: Path | None = None) -> bool:
         """Whether all of it ends well."""
         here = {"/backup/repository": str(self.repository), "/restore": str(self.estate.directory / "restored")}
@@ -161,8 +180,14 @@ def rewrite(point: Path) -> None:
 
 def forge(point: Path, changes: dict[str, Any]) -> None:
     """Its manifest says something else, and has the checksum of that."""
-    said = Manifest.from_json_value({**read(point).to_json_value(), **changes})
-    (point / "manifest.json").write_bytes(manifest.dump(said))
+    (point / "manifest.json").write_bytes(seal({**read(point).to_json_value(), **changes}))
+
+
+def declare_verified(point: Path) -> None:
+    """For ever, though it is not."""
+    write(point)
+    whole = DiskVerified(key=2000, at=datetime(2199, 1, 1, tzinfo=UTC), level="chain", blocks=3, compared=3)
+    verification_records.write(LocalHost(), str(point), Verification(disks=(whole,)))
 
 
 def rename(path: Path, name: str) -> None:
@@ -214,14 +239,19 @@ ON_POINTS: dict[str, tuple[Callable[[list[Path]], object], str]] = {
     ),
     "a point is added": (lambda points: add(points[-1]), "witness log"),
     "a point is rewritten whole": (lambda points: rewrite(points[-1]), "witness"),
+    "rot is declared to be verified": (lambda points: declare_verified(points[-1]), "verify"),
+    "a point has the last number that there is": (
+        lambda points: forge(points[-1], {"sequence": 2**63 - 1}),
+        "verify witness",
+    ),
 }
-"""What is done, and which of the three tell of it."""
+"""What is done, and which of the three tell of it. That a VM is encrypted in between the brake tells: test_brake.py."""
 
 
-@pytest.mark.parametrize(("attack", "told"), ON_POINTS.values(), ids=ON_POINTS)
-def test_what_is_done_to_points_is_told(attacked: Attacked, attack: Callable[[list[Path]], object], told: str) -> None:
+@pytest.mark.parametrize(("attack", "tell"), ON_POINTS.values(), ids=ON_POINTS)
+def test_what_is_done_to_points_is_told(attacked: Attacked, attack: Callable[[list[Path]], object], tell: str) -> None:
     attack(attacked.points)
-    assert attacked.tellers() == set(told.split())
+    assert attacked.tellers() == set(tell.split())
 
 
 def chain(lines: list[str]) -> str:
@@ -252,6 +282,93 @@ def test_what_is_done_to_the_log_is_told(attacked: Attacked, attack: Callable[[l
     lines = attacked.log.read_text().splitlines()
     attacked.log.write_text(attack(lines))
     assert attacked.tellers() == {"witness", "log"}
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[LockedRepository]:
+    """With a locked point."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts file systems and makes files immutable")
+    with mounted("ext4") as top:
+        made = LockedRepository.create(top, tmp_path)
+        made.wall = time.time()
+        made.point(0)
+        made.run()
+        yield made
+
+
+def stop_the_timer(locked: LockedRepository) -> None:
+    locked.wall -= 2 * HOUR
+    locked.run()
+
+
+def delete_what_is_locked(locked: LockedRepository) -> None:
+    """As root."""
+    (point,) = (locked.root / LOCKED_VM).glob("2*")
+    call("chattr", "-R", "-i", point)
+    shutil.rmtree(point)
+    locked.run()
+
+
+def mount_over_a_vm(locked: LockedRepository) -> None:
+    call("mount", "-t", "tmpfs", "none", locked.root / LOCKED_VM)
+    locked.run()
+    call("umount", locked.root / LOCKED_VM)
+
+
+def set_the_clock(locked: LockedRepository) -> None:
+    locked.wall += 3650 * DAY
+    locked.run()
+
+
+def tell_instead_of_the_timer(locked: LockedRepository) -> None:
+    os.chown(locked.root / layout.LOCK_TIMER, UID, UID)
+
+
+ON_LOCK: dict[str, tuple[Callable[[LockedRepository], object], str]] = {
+    "the timer is stopped": (stop_the_timer, "ran last 2 h"),
+    "a locked point is deleted by root": (delete_what_is_locked, "was locked and is not there any more"),
+    "a VM's directory is mounted over": (mount_over_a_vm, "nothing in it is locked"),
+    "the repository host's clock is set ahead": (set_the_clock, "has not reached"),
+    "the account says that all is locked": (tell_instead_of_the_timer, "is not root's"),
+    "the lock is made shorter": (lambda locked: locked.run(lock=DAY), "locks its points for 1 d"),
+}
+"""What is done, and what the doctor says of it."""
+
+
+@pytest.mark.parametrize(("attack", "says"), ON_LOCK.values(), ids=ON_LOCK)
+def test_what_is_done_to_the_lock_the_doctor_tells(
+    locked: LockedRepository, attack: Callable[[LockedRepository], object], says: str
+) -> None:
+    attack(locked)
+    found = told.examine(LocalHost(), "main", str(locked.root), 30 * DAY)
+    assert any(one.state == "wrong" and says in one.found for one in found)
+
+
+def test_a_lost_repository_comes_back_from_the_second_and_backups_go_on_as_incrementals(attacked: Attacked) -> None:
+    """By the lines of the page. That its nights stay known to the witness is seen too."""
+    where, here = attacked.estate.directory, LocalHost()
+    site = where / "site.yaml"
+    before = site.read_text()
+    marker.init(here, str(where / "offsite"))
+    document = yaml.safe_load(before)
+    document["repositories"]["offsite"] = {"host": "local", "path": str(where / "offsite")}
+    site.write_text(yaml.safe_dump(document))
+    newest = attacked.points[-1].name
+    try:
+        assert attacked.ends_well("copy", "latest", "--repository=main", "--to=offsite")
+        shutil.rmtree(attacked.repository)
+        attacked.repository.mkdir()
+        for line in BACK.text.splitlines():
+            assert attacked.is_done(line), line
+        (made,) = {path.name for path in attacked.repository.glob("*/2*Z-????")} - {newest}
+        (point,) = attacked.repository.glob(f"*/{made}")
+        assert read(point).kind == "incremental"
+        assert restored(point, 2000, where / "raw") == attacked.estate.vcenter.read(VM, 2000, 0, SIZE)
+        assert attacked.ends_well("copy", "--repository=main", "--to=offsite")
+        assert {path.name for path in (where / "offsite").glob("*/2*Z-????")} == {newest, made}
+    finally:
+        site.write_text(before)
 
 
 def test_nothing_is_told_where_nothing_was_done_and_all_comes_back_by_qemu_img_alone(attacked: Attacked) -> None:
