@@ -32,7 +32,7 @@ MAY_SEE: dict[str, str] = {
     "steps/copy": "runner/base runner/hosts runner/step",
     "steps/guest": "runner/base runner/hosts runner/step",
     "steps/stream": "runner/base",
-    "steps/lock": "runner/base runner/hosts runner/events repository",
+    "steps/lock": "runner/base runner/hosts runner/events runner/step repository",
     "steps/trail": "runner/base runner/hosts runner/step repository",
     "steps/brake": "runner/base runner/hosts repository",
     # What steps hand each other, and what several of them share.
@@ -102,6 +102,10 @@ LIVES_IN = {
 """Foreign library → the places that import it. pydantic is everywhere: models are what all rooms are written in."""
 
 LATE = {
+    (
+        "runner/job/load.py",
+        "runner.job.remarks",
+    ): "with what runs a job: only entries that say they remark something need it",
     ("steps/backup/point_files.py", "steps.vsphere"): "tags and attributes, with REST: a run alone saves a point",
     ("runner/base/dag.py", "networkx"): "105 ms and 18 MB: it names cycles, which a job has by mistake alone",
     ("runner/base/render.py", "jinja2"): "40 ms: only jobs with a template, pages and reports need it",

@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,12 +44,18 @@ def validate(jobs: tuple[Path, ...], settings: tuple[str, ...], state: Path | No
     """
     registry = Registry.installed()
     problems: list[Problem] = []
-    good: list[dict[str, str | int]] = []
+    good: list[dict[str, Any]] = []
     for path in jobs:
         try:
             job = read_job(path, options_from(settings, state), registry)
             good.append(
-                {"file": str(path), "job": job.name, "steps": len(job.steps), "set": job.select is not None}
+                {
+                    "file": str(path),
+                    "job": job.name,
+                    "steps": len(job.steps),
+                    "set": job.select is not None,
+                    "notes": [asdict(note) for note in job.notes],
+                }
             )
             steps = counted(len(job.steps), "step")
             if (select := job.select) is not None:

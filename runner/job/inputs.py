@@ -16,9 +16,10 @@ from runner.base.errors import SendenseError
 from runner.base.model import JobModel, load_value
 from runner.base.yaml_nodes import Mapping as MappingNode
 from runner.job.expressions import ExpressionError, evaluate, references
-from runner.job.model import Job
+from runner.job.model import Job, StepSpec
 from runner.job.nodes import Node, NodeId, Nodes, StepValueError
 from runner.job.problems import Written, check_value
+from runner.step.step import AnyStep
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,28 @@ class Inputs:
     values: JobModel
     fields: Mapping[str, str]
     digest: str
+
+
+def told(spec: StepSpec, scope: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The entries of its `with` that refer to nothing but what `scope` has."""
+    return {
+        name: evaluate(value, scope)
+        for name, value in spec.with_.items()
+        if all(one.root in scope for one in references(value))
+    }
+
+
+def told_values(spec: StepSpec, kind: AnyStep, scope: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and the
+    defaults of those that the job leaves out."""
+    known, values = told(spec, scope), dict[str, Any]()
+    for name, info in kind.In.model_fields.items():
+        written = info.alias or name
+        if written in known:
+            values[name] = load_value(fields(kind.In)[written], known[written])
+        elif written not in spec.with_ and not info.is_required():
+            values[name] = info.get_default(call_default_factory=True)
+    return values
 
 
 class Resolver:
@@ -85,23 +108,11 @@ class Resolver:
     def told(self, step: str) -> dict[str, JsonValue]:
         """The entries of its `with` that the job file alone tells: what can be said before there are
         nodes."""
-        with_ = self._nodes.spec(step).with_
-        known = {
-            name for name, value in with_.items() if all(one.root in self._base for one in references(value))
-        }
-        return {name: evaluate(with_[name], self._base) for name in with_ if name in known}
+        return told(self._nodes.spec(step), self._base)
 
     def told_values(self, step: str) -> dict[str, Any]:
-        """Of the fields of its `In`, by their names in Python: those that `told` knows, as their types, and
-        the defaults of those that the job leaves out."""
-        kind, told, values = self._nodes.kind(step), self.told(step), dict[str, Any]()
-        for name, info in kind.In.model_fields.items():
-            written = info.alias or name
-            if written in told:
-                values[name] = load_value(fields(kind.In)[written], told[written])
-            elif written not in self._nodes.spec(step).with_ and not info.is_required():
-                values[name] = info.get_default(call_default_factory=True)
-        return values
+        """See there."""
+        return told_values(self._nodes.spec(step), self._nodes.kind(step), self._base)
 
     def inputs(self, node: Node) -> Inputs:
         """Of outputs that are known, or else foreseen. Raises StepValueError if the values do not fit the

@@ -13,7 +13,7 @@ steps, step_checks   each step alone; then references, through `references`, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from runner.base.errors import JobFileError, Problem
@@ -33,6 +33,7 @@ from runner.job.template_variables import declared
 from runner.job.top_level import TopLevel, named, spelled
 from runner.job.variables import Unsettled, Variables, only_variables, variables_in
 from runner.step.registry import Registry
+from runner.step.section import Section
 
 MAX_NAME = 200
 """Characters; a file name has 255 bytes."""
@@ -143,10 +144,24 @@ class _Loader:
             file=str(self._path),
             digest=self._sources.digest,
             digests=self._sources.digests,
-            notes=tuple(self._spelling.notes),
+            notes=tuple(dict.fromkeys((*self._spelling.notes, *self._remarks(part, steps, top.sections)))),
             given=self._written(),
             **keys,
         )
+
+    def _remarks(
+        self, part: Part, steps: WrittenSteps, sections: Mapping[str, Mapping[str, Section]]
+    ) -> Iterator[Problem]:
+        named = [(entry, name) for entries in sections.values() for name, entry in entries.items()]
+        if not any(entry.remarkable for entry, _ in named):
+            return
+        from runner.job.remarks import Remarks
+
+        template, variables = part.entries.get("template"), self._variables
+        at = None if template is None else template.at
+        remarks = Remarks(steps, self._registry, variables.scope, variables.at, at)
+        for entry, name in named:
+            yield from remarks.of(entry, name)
 
     def _check_used(self, part: Part) -> None:
         """That the runs of a set differ."""

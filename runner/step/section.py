@@ -48,6 +48,30 @@ class Surroundings:
     works on it; None if no record tells of the run."""
 
 
+@dataclass(frozen=True)
+class Use:
+    """A step of a job, as far as its file alone tells."""
+
+    step: str
+    """Its id."""
+    uses: str
+    """Its kind."""
+    told: Mapping[str, Any]
+    """As `Known.told`."""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is no mistake in a job file, and yet will not do what it seems to say."""
+
+    step: str
+    """The id of the step that it is about."""
+    field: str
+    """Of its `In`, by its name in Python."""
+    text: str
+    """In words, without a full stop."""
+
+
 class Section(JobModel):
     """The base of an entry of a section of the job file (`repositories: {main: …}`)."""
 
@@ -103,6 +127,16 @@ class Section(JobModel):
         """What runs whose records are lost left: asked once of each installed section, whether the job has
         entries of it or not, since what is left in one place may be told apart only by another. Changes
         nothing but by `Orphan.release`."""
+        return iter(())
+
+    @property
+    def remarkable(self) -> bool:
+        """Whether `remarks` may say anything, whatever the steps are: asked each time that a job is read."""
+        return False
+
+    def remarks(self, name: str, uses: Sequence[Use]) -> Iterator[Remark]:
+        """What is to be said of how a job's steps, `uses`, use the entry `name`, by its file alone. None of
+        it keeps a run from beginning."""
         return iter(())
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:

@@ -14,7 +14,7 @@ from runner.events.check_results import Observation, good, noted, wrong
 from runner.hosts.host import Host
 from runner.step.context import Context
 from runner.step.items import Ahead, Census, Item, Room, Where
-from runner.step.section import Orphan, Surroundings
+from runner.step.section import Orphan, Remark, Surroundings, Use
 from steps.guest.guestfish import GUESTFISH
 from steps.qemu import img, nbd_server
 from steps.repository import reader
@@ -37,6 +37,15 @@ class RepositoryEntry(Repository):
         from steps.sections.orphans import find_orphans
 
         return find_orphans(ctx, surroundings)
+
+    @property
+    def remarkable(self) -> bool:
+        return bool(self.lock)
+
+    def remarks(self, name: str, uses: Sequence[Use]) -> Iterator[Remark]:
+        from steps.lock import remarks
+
+        return remarks.of(name, self.lock or 0.0, uses)
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters
