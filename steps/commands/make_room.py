@@ -135,7 +135,8 @@ class _Work:
                 if gone:
                     self.deleted.append(points[point])
                 else:
-                    print(f"{label}/{point} is kept: something needs it by now", file=sys.stderr)
+                    why = "it is locked, or something needs it by now"
+                    print(f"{label}/{point} is kept: {why}", file=sys.stderr)
                 ctx.check_stop()
                 ctx.hold()
 

@@ -7,19 +7,14 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner.base.errors import LockedError, SendenseError
+from runner.base.errors import LockedError
 from runner.base.waiting import NEVER, until
 from runner.hosts.host import Host, Lock
 from steps.repository import layout, verification_records
-from steps.repository.verification_records import DRILL_PICTURE, DRILL_SERIAL_LOG, Drill
+from steps.repository.verification_records import DRILL_PICTURE, DRILL_SERIAL_LOG, Drill, PointGoneError
 
 WAIT = 60.0
 """Seconds for another drill to have recorded its own, which takes a few round trips."""
-
-
-class PointGoneError(SendenseError):
-    def __init__(self, path: str, host: str) -> None:
-        super().__init__(f"{path} on {host} was deleted while it was drilled: nothing was recorded")
 
 
 def keep(host: Host, point: str, drill: Drill, picture: bytes | None, serial: bytes) -> Drill:
@@ -58,13 +53,13 @@ def _keep(host: Host, point: str, drill: Drill, picture: bytes | None, serial: b
     if before is not None and (before.picture or before.serial_log):
         without = before.model_copy(update={"picture": None, "serial_log": None})
         verification_records.write(host, point, without)
-    for name, content in ((DRILL_PICTURE, picture), (DRILL_SERIAL_LOG, serial)):
-        path = posixpath.join(layout.marks(point), name)
-        if content:
-            host.mkdir(layout.marks(point))
-            host.write(path, content)
-        else:
-            host.remove(path)
+    with verification_records.beside(host, point) as directory:
+        for name, content in ((DRILL_PICTURE, picture), (DRILL_SERIAL_LOG, serial)):
+            path = posixpath.join(directory, name)
+            if content:
+                host.write(path, content)
+            else:
+                host.remove(path)
     kept = drill.model_copy(
         update={
             "passed_at": passed_at,

@@ -4,12 +4,13 @@ while images are rebuilt."""
 from __future__ import annotations
 
 import posixpath
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from runner.base.errors import SendenseError
+from runner.base.errors import Interrupted, SendenseError
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.points import retention_plan
@@ -17,6 +18,7 @@ from steps.points.dependants import refuse_if_built_on
 from steps.points.rebase import Rebuilding
 from steps.points.retention_plan import NoRoomError, VmPlan
 from steps.repository import layout, locked, reader, verification_records
+from steps.repository.locked import IsLockedError
 from steps.repository.retention import Move, Policy
 from steps.repository.section import BrakeLimits
 from steps.repository.vm_directory import VmDirectory
@@ -52,10 +54,11 @@ class Pruning:
         self._now = now
         self._brake = brake
         self._moved: list[Move] = []
+        self._immutable: set[str] = set()
+        """Points that turned out to be, though nobody had said so."""
 
     def run(self) -> Pruned:
-        """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, IsLockedError,
-        Interrupted."""
+        """Raises RebuiltDiffersError, NoRoomError, ProtectedMeanwhileError, HasChildrenError, Interrupted."""
         self._finish()
         vm, due = self._decide(self._planned)
         agreed = due
@@ -66,10 +69,15 @@ class Pruning:
         try:
             while due.refused is None and (due.plan.moves or due.plan.drops):
                 self._ctx.check_stop()
-                if due.plan.moves:
-                    self._rebuild(due)
-                else:
-                    self._drop_newest(vm, due, label, gone)
+                try:
+                    if due.plan.moves:
+                        self._rebuild(due)
+                    else:
+                        self._drop_newest(vm, due, label, gone)
+                except IsLockedError as error:
+                    # Root's timer does not wait for us: it stays, and it is decided again of the others.
+                    self._immutable.add(error.point)
+                    self._ctx.warn(f"{label}: {error.message}")
                 vm, due = self._decide(agreed)
         except SendenseError as error:
             if gone.points:
@@ -85,7 +93,8 @@ class Pruning:
             instance_uuid=due.instance_uuid,
             dropped=tuple(gone.points[point] for point in sorted(gone.points)),
             rebuilt=tuple(_words(move) for move in self._moved),
-            notes=tuple(f"{why}." for why in (due.refused, due.braked) if why is not None),
+            notes=tuple(f"{why}." for why in (due.refused, due.braked) if why is not None)
+            + tuple(f"{point} stays: it is immutable." for point in sorted(self._immutable)),
         )
 
     def _finish(self) -> None:
@@ -94,9 +103,9 @@ class Pruning:
         if not vm.leftovers or vm.unread:
             return
         finish_drops(self._host, self._directory, self._log)
-        for name in self._host.listdir(self._directory):
-            if layout.is_point(name):
-                self._rebuilding.finish(name)
+        names = self._host.listdir(self._directory)
+        for name in filter(layout.is_point, names):
+            self._rebuilding.finish(name, beside=layout.rebuilt(name) in names)
 
     def _decide(self, before: VmPlan | None) -> tuple[VmDirectory, VmPlan]:
         """What goes now: of what was planned `before`, that which is still to go."""
@@ -115,7 +124,14 @@ class Pruning:
         }
         now, shares = self._now or datetime.now(UTC), self._rebuilding.shares
         return vm, retention_plan.plan_of(
-            self._host, vm, self._policy, now, pinned | own, shares=shares, brake=self._brake
+            self._host,
+            vm,
+            self._policy,
+            now,
+            pinned | own,
+            shares=shares,
+            brake=self._brake,
+            immutable=self._immutable,
         )
 
     def _rebuild(self, due: VmPlan) -> None:
@@ -128,8 +144,8 @@ class Pruning:
             self._ctx.progress(due.vm, "rebuild", number, len(moves), noun="image")
             self._ctx.hold()
             self._rebuilding.put(move)
+            self._moved.append(move)
             self._ctx.advanced.set()
-        self._moved += moves
 
     def _drop_newest(self, vm: VmDirectory, due: VmPlan, label: str, gone: _Gone) -> None:
         """So that each point that is there has its whole chain, whenever this is killed."""
@@ -163,18 +179,22 @@ class _Gone:
 
 
 def finish_drops(host: Host, directory: str, log: Log) -> None:
-    """Of points that a killed command took from the list, and marks of points that are gone. The VM's lock is
-    held. Raises HasChildrenError, IsLockedError."""
+    """Of points that a killed command took from the list, and what is beside points that are gone. The VM's
+    lock is held. What is immutable stays, with a warning: it keeps nothing else from going. Raises
+    HasChildrenError."""
     names = host.listdir(directory)
     for name in names:
         if layout.is_dropped(name):
             point = name.removesuffix(layout.DROPPED)
             refuse_if_built_on(host, directory, point)
-            locked.refuse(host, posixpath.join(directory, name))
+            if locked.is_held(host, path := posixpath.join(directory, name)):
+                log.warn(IsLockedError(path, host.name).message)
+                continue
             log.note("prune", vm=directory, points=(point,), text="what a killed command had begun")
-            host.remove(posixpath.join(directory, name), recursive=True)
+            host.remove(path, recursive=True)
     for name in names:
-        if (marked := layout.point_of_marks(name)) is not None and marked not in names:
+        beside = layout.point_of_marks(name) or layout.point_of_rebuilt(name)
+        if beside is not None and beside not in names:
             host.remove(posixpath.join(directory, name), recursive=True)
 
 
@@ -188,10 +208,27 @@ def drop(host: Host, directory: str, point: str, log: Log, why: str) -> None:
     locked.refuse(host, path)
     # A half-deleted point must not be listed: the rename takes it from the list in one act, and what a kill
     # leaves is known by its name.
-    host.rename(path, path + layout.DROPPED)
+    dropped = path + layout.DROPPED
+    with _locked_meanwhile(host, path):
+        host.rename(path, dropped)
     # Before all of it is gone: the command that finishes what a kill left logs it too.
     log.note("prune", vm=directory, points=(point,), text=why)
-    host.remove(path + layout.DROPPED, layout.marks(path), recursive=True)
+    with _locked_meanwhile(host, dropped):
+        host.remove(dropped, recursive=True)
+    host.remove(layout.marks(path), layout.rebuilt(path), recursive=True)
+
+
+@contextmanager
+def _locked_meanwhile(host: Host, path: str) -> Iterator[None]:
+    """Raises IsLockedError for what failed because of that."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except SendenseError as error:
+        if not locked.is_held(host, path):
+            raise
+        raise IsLockedError(path, host.name) from error
 
 
 def _words(move: Move) -> str:

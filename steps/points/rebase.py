@@ -5,6 +5,9 @@
 
 Killed at any moment, the point reads as before: until the rename its own image is untouched, and after it the
 image's own backing name tells what the manifest must say. `finish` resumes from there.
+
+All but the rename and the manifest is beside the point, so that nothing is left in one that root's timer
+locks meanwhile. Where it comes between these two, moving.json stays until the lock has ended.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from runner.base.errors import CommandError, DifferenceError, SendenseError, StateError
+from runner.base.errors import CommandError, DifferenceError, Interrupted, SendenseError, StateError
 from runner.base.units import HOUR
 from runner.base.waiting import until
-from runner.hosts.host import Host
+from runner.hosts.host import Host, remove_temporaries
 from runner.step.context import Context
 from steps.copy.compare import BlockDifference, Compared, compare
 from steps.copy.differing import differing
@@ -31,6 +34,7 @@ from steps.nbd.image_server import serve
 from steps.points import stored
 from steps.qemu import img, rebase
 from steps.repository import layout, locked, manifest, rebase_journal
+from steps.repository.locked import IsLockedError
 from steps.repository.manifest import Manifest, PointDisk
 from steps.repository.retention import Move
 from steps.trail import log
@@ -90,51 +94,66 @@ class Rebuilding:
         """Carries out one move. Raises RebuiltDiffersError, ChainError, CommandError, NoSpaceError,
         IsLockedError, Interrupted."""
         ctx, host = self.ctx, self.host
-        locked.refuse(host, self.point(move.point))
-        (disk,) = stored.read(host, self.root, self.point(move.point), (move.key,)).disks
+        point = self.point(move.point)
+        locked.refuse(host, point)
+        (disk,) = stored.read(host, self.root, point, (move.key,)).disks
         below = _below(disk.image, None if move.onto is None else self.point(move.onto))
-        new = disk.image.path + layout.REBUILT
+        aside = layout.rebuilt(point)
+        new = posixpath.join(aside, posixpath.basename(disk.image.path))
         # Always a copy: until the rename the point reads as before, whenever this is killed.
+        host.mkdir(aside)
         try:
             written = self._overlay(move, disk, new) if move.onto is not None else self._full(move, disk, new)
             host.sync(new)
+            locked.refuse(host, point)  # copying took its time, and comparing would be for nothing
             found = self._compare(
                 move, disk, DiskImage(**{**dict(disk.image), "images": (new, *below)}), written
             )
-            changed = _rebuilt(self._recorded(self.point(move.point), move.key), move.onto, written, found)
+            changed = _rebuilt(self._recorded(point, move.key), move.onto, written, found)
             ctx.check_stop()
+            locked.refuse(host, point)
         except BaseException:
-            host.remove(new)
+            host.remove(aside, recursive=True)
             raise
         log.note(ctx, host, self.root, "rebase", vm=self.directory, points=(move.point,), text=_words(move))
         self._replace(new, disk.image.path, changed)
 
-    def finish(self, name: str) -> None:
-        """What a killed one left in the point `name`. Raises MovedMeanwhileError, StateError."""
-        path = self.point(name)
-        left = [
+    def finish(self, name: str, *, beside: bool = True) -> None:
+        """What a killed one left of the point `name`; `beside`: whether there is anything but in the point.
+        Raises MovedMeanwhileError, StateError."""
+        path, aside = self.point(name), layout.rebuilt(self.point(name))
+        # Earlier versions left it in the point.
+        inside = [
             one for one in self.host.listdir(path) if one.endswith(layout.REBUILT) or one == layout.MOVING
         ]
-        if left and locked.is_immutable(self.host, path):
+        if not inside and not beside:
+            return
+        held = locked.is_held(self.host, path)
+        if inside and held:
             # It reads as before all the same, and others of the VM need not wait for root's timer.
             self.ctx.warn(
-                f"{path} is locked: {', '.join(left)}, which a killed prune left, stays until it is not"
+                f"{path} is locked: {', '.join(inside)}, which a killed prune left, stays until it is not"
             )
-            return
-        for leftover in left:
-            if leftover != layout.MOVING:
-                self.host.remove(posixpath.join(path, leftover))
-        if (now := rebase_journal.read(self.host, path)) is None:
-            return
-        disk = self._recorded(path, now.disk.key)
-        image = posixpath.join(path, disk.image)
-        found = img.info(self.host, image).backing_file
-        # The image itself tells on which side of the rename the kill came.
-        if found == now.disk.backing:
-            self._record(path, now.disk)
-        elif found != disk.backing:
-            raise MovedMeanwhileError(image, self.host, found)
+        for one in self.host.listdir(aside):
+            if one != layout.MOVING:  # but for room it is nothing
+                self.host.remove(posixpath.join(aside, one))
+        if (now := rebase_journal.read(self.host, path)) is not None:
+            disk = self._recorded(path, now.disk.key)
+            image = posixpath.join(path, disk.image)
+            found = img.info(self.host, image).backing_file
+            # The image itself tells on which side of the rename the kill came.
+            if found == now.disk.backing:
+                if held:
+                    return  # the note says what the manifest cannot say yet
+                self._record(path, now.disk)
+            elif found != disk.backing:
+                raise MovedMeanwhileError(image, self.host, found)
+        if not held:
+            for one in inside:
+                self.host.remove(posixpath.join(path, one))
+            remove_temporaries(self.host, path)  # of a manifest that root's timer came between
         rebase_journal.remove(self.host, path)
+        self.host.remove(aside, recursive=True)
 
     def _overlay(self, move: Move, disk: StoredDisk, new: str) -> list[tuple[int, int]]:
         """What the new image itself holds."""
@@ -145,7 +164,7 @@ class Rebuilding:
 
     def _full(self, move: Move, disk: StoredDisk, new: str) -> list[tuple[int, int]] | None:
         """What was written into the copy of the full; None if all of it was."""
-        top = f"{disk.image.path}.top{layout.REBUILT}"
+        top = f"{new.removesuffix(layout.QCOW2)}.top{layout.QCOW2}"
         try:
             self._run(rebase.copy_argv(disk.image.images[-1], new))
             self._run(rebase.copy_argv(disk.image.path, top))
@@ -227,9 +246,18 @@ class Rebuilding:
         path = posixpath.dirname(image)
         # The journal first: between the rename and the manifest, the image is not what the manifest says.
         rebase_journal.write(self.host, path, changed)
-        self.host.rename(new, image, replace=True)
-        self._record(path, changed)
+        try:
+            self.host.rename(new, image, replace=True)
+            self._record(path, changed)
+        except Interrupted:
+            raise
+        except SendenseError as error:
+            if not locked.is_held(self.host, path):
+                raise
+            self.finish(posixpath.basename(path))
+            raise IsLockedError(path, self.host.name) from error
         rebase_journal.remove(self.host, path)
+        self.host.remove(layout.rebuilt(path), recursive=True)
 
     def _recorded(self, path: str, key: int) -> PointDisk:
         """As the manifest has it."""

@@ -125,8 +125,10 @@ def plan_of(
     *,
     shares: bool,
     brake: BrakeLimits | None,
+    immutable: Collection[str] = (),
 ) -> VmPlan:
-    """`pinned`: points that must stay, and why. `brake`: when none goes at all."""
+    """`pinned`: points that must stay, and why. `brake`: when none goes at all. `immutable`: points that are
+    as good as locked, though nobody says until when."""
     held, refused = dict(pinned or {}), None
     if (braked := released.sentence(host, vm, brake)) is not None:
         held |= {entry.point: "the brake is on" for entry in vm.entries}
@@ -138,7 +140,7 @@ def plan_of(
             held |= stood_on(host, vm)
         except BadImageError as error:
             refused = f"{error.message}, so that run's parent is unknown"
-    locked = locked_points(vm)
+    locked = locked_points(vm, immutable)
     made = (
         retention.plan(vm.chains, policy, now, held | locked, locked)
         if refused is None
@@ -203,14 +205,15 @@ def _next(vm: VmDirectory, now: datetime) -> tuple[Entry, dict[str, int]]:
     return Entry(path, made, Marks()), files
 
 
-def locked_points(vm: VmDirectory) -> dict[str, str]:
+def locked_points(vm: VmDirectory, immutable: Collection[str] = ()) -> dict[str, str]:
     """Points that cannot be deleted, and why: those that stand in locked.json, until root's timer takes them
-    out, and all that they are built on."""
+    out, and those that were found `immutable`, with all that they are built on."""
     found: dict[str, str] = {}
     for entry in vm.entries:
-        if (until := vm.locked.get(entry.point)) is None:
+        until = vm.locked.get(entry.point)
+        if until is None and entry.point not in immutable:
             continue
-        found[entry.point] = f"locked until {until:%Y-%m-%d}"
+        found[entry.point] = "it is immutable" if until is None else f"locked until {until:%Y-%m-%d}"
         for disk in entry.manifest.disks:
             for below in vm.chains.of(entry, disk.key)[1:]:
                 found.setdefault(below.point, f"{entry.point}, which is locked, is backed by it")

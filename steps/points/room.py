@@ -3,7 +3,7 @@ is rebuilt for it. Changes nothing but by `delete`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from steps.points.pruning import drop, finish_drops
 from steps.qemu.img import BadImageError
 from steps.repository import reader, retention
 from steps.repository.history import Entry
+from steps.repository.locked import IsLockedError
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.repository.section import BrakeLimits
@@ -112,31 +113,49 @@ def delete(
     is gone; one that something stands on meanwhile, or that must stay, is not. What an earlier command was
     killed at is finished first. Raises HasChildrenError, ProtectedMeanwhileError, HostError."""
     finish_drops(host, directory, log)
-    vm = reader.read(host, directory)
-    try:
-        may_go = {entry.point for entry in _may_go(host, vm, now, brake)}
-    except _Refused:
-        may_go = set()
+    immutable: set[str] = set()
+    may_go = _still(host, directory, now, brake, immutable)
     for point in points:
         if host.free_bytes(directory) >= size:
             return
         if point in may_go:
-            drop(host, directory, point, log, f"to have {human_bytes(size)} free")
+            try:
+                drop(host, directory, point, log, f"to have {human_bytes(size)} free")
+            except IsLockedError as error:
+                log.warn(error.message)
+                immutable.add(point)
+                may_go = _still(host, directory, now, brake, immutable)
         yield point, point in may_go
+
+
+def _still(
+    host: Host, directory: str, now: datetime, brake: BrakeLimits | None, immutable: Collection[str]
+) -> set[str]:
+    """Names of the VM's points that may go now."""
+    try:
+        return {entry.point for entry in _may_go(host, reader.read(host, directory), now, brake, immutable)}
+    except _Refused:
+        return set()
 
 
 class _Refused(Exception):
     pass
 
 
-def _may_go(host: Host, vm: VmDirectory, now: datetime, brake: BrakeLimits | None) -> list[Entry]:
+def _may_go(
+    host: Host,
+    vm: VmDirectory,
+    now: datetime,
+    brake: BrakeLimits | None,
+    immutable: Collection[str] = (),
+) -> list[Entry]:
     """Oldest first. Raises _Refused."""
     if vm.unread:
         raise _Refused(retention_plan.unread(vm))
     if (braked := released.sentence(host, vm, brake)) is not None:
         raise _Refused(braked)
     try:
-        stood_on = retention_plan.stood_on(host, vm) | retention_plan.locked_points(vm)
+        stood_on = retention_plan.stood_on(host, vm) | retention_plan.locked_points(vm, immutable)
     except BadImageError as error:
         raise _Refused(f"{error.message}, so that run's parent is unknown") from error
     decisions = retention.keep(vm.chains, NEWEST, now, stood_on)

@@ -8,6 +8,7 @@ tracking-reset.json, beside the points
     20261123T170000Z-3f9a/                      a restore point; .dropped behind its name while it is deleted
         manifest.json  disk-2000.qcow2  disk-2000.blake3  vm/config.json  vm/inventory.json  vm/<nvram>
     20261123T170000Z-3f9a.marks/                what became known of it since: the point itself may be locked
+    20261123T170000Z-3f9a.rebuilt/              while an image of it is put on another one: the image of then
     locked.json                                 points that are locked, until when; written by the host's root
 <repository>/lock-timer.json                    what root's timer found when it looked last; written by it
 <repository>/log.jsonl                          who did what to which point
@@ -53,9 +54,10 @@ LOG = "log.jsonl"
 BRAKE_RELEASED = "brake-released.json"
 """In a VM's directory: up to which of its points somebody has looked at why it changed so much."""
 REBUILT = ".rebuilt"
-"""Behind the name of an image that is being put on another one."""
+"""Behind the name of a point: the directory in which an image of it is put on another one. Not in the point,
+which may be locked meanwhile."""
 MOVING = "moving.json"
-"""In a point, while an image that was rebuilt takes its place and its manifest does not say so yet."""
+"""In that directory, while the rebuilt image takes its place and the point's manifest does not say so yet."""
 
 RECORD_LIMIT = 1 * MiB
 """A larger manifest or mark is damage: 64 disks with all their fields are 60 KiB."""
@@ -143,6 +145,18 @@ def marks(point: str) -> str:
 def point_of_marks(name: str) -> str | None:
     """The name of the point whose marks are in the directory of that name; None if it is none of `marks`."""
     point = name.removesuffix(MARKS)
+    return point if point != name and is_point(point) else None
+
+
+def rebuilt(point: str) -> str:
+    """The directory in which images of the point in the directory `point` are rebuilt."""
+    return f"{point}{REBUILT}"
+
+
+def point_of_rebuilt(name: str) -> str | None:
+    """The name of the point whose images are rebuilt in the directory of that name; None if it is none of
+    `rebuilt`."""
+    point = name.removesuffix(REBUILT)
     return point if point != name and is_point(point) else None
 
 

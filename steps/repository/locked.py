@@ -44,6 +44,7 @@ class IsLockedError(SendenseError):
             f"{path} on {host} is kept: it is immutable, which root of that host alone can lift; "
             "see `sendense help lock`"
         )
+        self.point = posixpath.basename(path)
 
 
 class Locked(Recorded):
@@ -89,12 +90,17 @@ def is_immutable(host: Host, path: str) -> bool:
 def refuse(host: Host, point: str) -> None:
     """Before anything of a point is changed or deleted, since half of it could be. Raises IsLockedError if
     its directory is immutable, or anything in it."""
-    if any(
+    if is_held(host, point):
+        raise IsLockedError(point, host.name)
+
+
+def is_held(host: Host, point: str) -> bool:
+    """Whether its directory is immutable, or anything in it."""
+    return any(
         _IMMUTABLE.match(line)
         for line in _attributes(host, "-aR", point)
         if not line.endswith("/..")  # also listed, and another's
-    ):
-        raise IsLockedError(point, host.name)
+    )
 
 
 def _attributes(host: Host, options: str, path: str) -> list[str]:

@@ -236,7 +236,7 @@ def _place(vm: VmDirectory, one: Found, name: str) -> bool:
         _refuse_other(one)
     if is_partial:
         vm.unfinished.append(posixpath.join(vm.path, name))
-    elif layout.is_dropped(name):
+    elif layout.is_dropped(name) or layout.point_of_rebuilt(name) is not None:
         vm.leftovers = True
     elif one.kind == "d" and not is_point:
         raise _Foreign("its name is not that of a restore point")

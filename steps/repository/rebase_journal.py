@@ -1,8 +1,10 @@
-"""moving.json: in a point while an image that was rebuilt takes its place, until the manifest says so too."""
+"""moving.json: beside a point while an image that was rebuilt takes its place, until the manifest says so
+too. Repositories of before may have it in the point."""
 
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from typing import Literal
 
 from runner.base.model import Model
@@ -22,19 +24,23 @@ class Moving(Model):
 
 def read(host: Host, point: str) -> Moving | None:
     """Of the point in the directory `point`; None if nothing is moving there. Raises StateError."""
-    path = posixpath.join(point, layout.MOVING)
-    try:
-        return unseal(host.read(path, limit=layout.RECORD_LIMIT), Moving, SCHEMA_VERSION)
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        raise error.error(f"{path} on {host.name}") from error
+    for path in (_path(point), posixpath.join(point, layout.MOVING)):
+        try:
+            with suppress(FileNotFoundError):
+                return unseal(host.read(path, limit=layout.RECORD_LIMIT), Moving, SCHEMA_VERSION)
+        except Damaged as error:
+            raise error.error(f"{path} on {host.name}") from error
+    return None
 
 
 def write(host: Host, point: str, disk: PointDisk) -> None:
-    host.write(posixpath.join(point, layout.MOVING), seal(Moving(disk=disk).to_json_value()))
+    host.write(_path(point), seal(Moving(disk=disk).to_json_value()))
 
 
 def remove(host: Host, point: str) -> None:
     """Absent is fine."""
-    host.remove(posixpath.join(point, layout.MOVING))
+    host.remove(_path(point))
+
+
+def _path(point: str) -> str:
+    return posixpath.join(layout.rebuilt(point), layout.MOVING)

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from runner.base.errors import StateError
+from runner.base.errors import Interrupted, SendenseError, StateError
 from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
@@ -46,6 +46,11 @@ SCHEMA_VERSION: Literal[1] = 1
 Level = Literal["metadata", "sample", "chain"]
 LEVELS: tuple[Level, ...] = ("metadata", "sample", "chain")
 """Of a verification at rest, the weakest first."""
+
+
+class PointGoneError(SendenseError):
+    def __init__(self, point: str, host: str) -> None:
+        super().__init__(f"{point} on {host} was deleted meanwhile: what was found of it is not recorded")
 
 
 class Suspicion(Recorded):
@@ -294,10 +299,31 @@ def gather(content: Callable[[str], bytes | None], where: Callable[[str], str]) 
     )
 
 
-def write(host: Host, point: str, mark: Mark) -> None:
+@contextmanager
+def beside(host: Host, point: str) -> Iterator[str]:
+    """The directory of what becomes known of the point, for writing; none is left where the point is deleted
+    meanwhile. Raises PointGoneError."""
     directory = layout.marks(point)
+    if not host.exists(point):
+        raise PointGoneError(point, host.name)
     host.mkdir(directory)
-    host.write(posixpath.join(directory, NAMES[type(mark)]), seal(mark.to_json_value()))
+    try:
+        yield directory
+    except Interrupted:
+        raise
+    except SendenseError:
+        if host.exists(point):
+            raise
+    # Who deletes a point takes it from the list first: what was written since it would not see.
+    if not host.exists(point):
+        host.remove(directory, recursive=True)
+        raise PointGoneError(point, host.name)
+
+
+def write(host: Host, point: str, mark: Mark) -> None:
+    """Raises PointGoneError."""
+    with beside(host, point) as directory:
+        host.write(posixpath.join(directory, NAMES[type(mark)]), seal(mark.to_json_value()))
 
 
 def protect(host: Host, point: str, until: datetime, reason: str) -> None:

@@ -196,7 +196,7 @@ def _process(ctx: Context, host: Host, process: MarkedProcess, where: tuple[Plac
 
 def _is_written(image: str) -> bool:
     """Whether only who has the VM's lock works on it."""
-    return posixpath.dirname(image).endswith(layout.PARTIAL) or image.endswith(layout.REBUILT)
+    return posixpath.dirname(image).endswith((layout.PARTIAL, layout.REBUILT))
 
 
 def _end(ctx: Context, place: Place, lock: str, process: MarkedProcess) -> None:

@@ -42,9 +42,10 @@ MOMENTS = (
     "did popen qemu-img commit",
     "doing write moving.json",
     "did write moving.json",
-    f"did rename {layout.image(2000)}{layout.REBUILT}",
+    f"did rename {layout.image(2000)}",
     "did write manifest.json",
     "did remove moving.json",
+    f"did remove {BECOMES_FULL}{layout.REBUILT}",
     f"doing rename {MIDDLE}",
     f"did rename {MIDDLE}",
     f"did remove {MIDDLE}{layout.DROPPED}",
@@ -53,7 +54,7 @@ MOMENTS = (
     f"done {NODE}",
 )
 
-SOME = (Kill("runner", f"did rename {layout.image(2000)}{layout.REBUILT}"), Kill("sshd", "did popen qemu-img commit"))
+SOME = (Kill("runner", f"did rename {layout.image(2000)}"), Kill("sshd", "did popen qemu-img commit"))
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:

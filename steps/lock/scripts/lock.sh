@@ -244,9 +244,14 @@ become() {
 
 # --- Locking and unlocking. Each takes VM/POINT by line; each puts those that are done into a file.
 
-# Where it is by then, and not what its path leads to: it may have been moved before it was immutable.
+# Where it is by then, and not what its path leads to: it may have been moved before it was immutable, by a prune
+# that deletes it or by somebody else, and was not immutable then: nor is it to stay so, since no record tells of it.
 freeze() {
-    enter "$root/$1" && chattr +i . && cd -P . && [ "$PWD" = "$root/$1" ]
+    enter "$root/$1" || return
+    chattr +i . || return
+    if cd -P . && [ "$PWD" = "$root/$1" ]; then return 0; fi
+    chattr -i . || :
+    return 1
 }
 
 freeze_all() {

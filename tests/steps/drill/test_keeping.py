@@ -12,9 +12,9 @@ import pytest
 from runner.base.errors import LockedError, SendenseError, StateError
 from runner.hosts.local import LocalHost
 from steps.drill import keeping
-from steps.drill.keeping import PointGoneError, keep
+from steps.drill.keeping import keep
 from steps.repository import layout, verification_records
-from steps.repository.verification_records import Drill
+from steps.repository.verification_records import Drill, PointGoneError
 from tests.marks import marks
 
 HERE = LocalHost("hub")
@@ -128,7 +128,7 @@ def test_a_drill_that_cannot_record_says_which_run_it_waited_for(point: Path, mo
 
 
 def test_a_point_that_was_deleted_meanwhile_is_not_made_again(tmp_path: Path) -> None:
-    with pytest.raises(PointGoneError, match="was deleted while it was drilled: nothing was recorded"):
+    with pytest.raises(PointGoneError, match="was deleted meanwhile: what was found of it is not recorded"):
         keep(HERE, str(tmp_path / "gone"), drill(), b"PNG", b"")
     assert not (tmp_path / "gone").exists()
 

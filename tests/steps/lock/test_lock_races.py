@@ -24,6 +24,7 @@ from tests.locked_repository import (
     flags,
     name_of,
     picture,
+    shell_as_account,
 )
 
 
@@ -141,6 +142,19 @@ def test_what_is_there_just_in_time_is_not_taken_for_the_point(
     on_ext4.pass_time(31 * DAY)
     with losing_every_race(on_ext4, immutable, instead):
         on_ext4.run()
+
+
+def test_a_point_that_is_being_deleted_just_then_can_be_deleted(on_ext4: LockedRepository) -> None:
+    point, other = on_ext4.point(0), on_ext4.point(1)
+    chattr = on_ext4.fakes / "chattr"
+    chattr.write_text(
+        f'#!/bin/sh\ncase $PWD in *{point.name}) mv {point} {point}.dropped ;; esac\nexec /usr/bin/chattr "$@"\n'
+    )
+    chattr.chmod(0o755)
+    on_ext4.run()
+    chattr.unlink()
+    assert shell_as_account(f"rm -r {point}.dropped", cwd=point.parent) == [0]
+    assert (on_ext4.run(), flags(other)) == ([], "i")
 
 
 @pytest.mark.parametrize("last", range(4, 8))

@@ -10,13 +10,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.base.units import DAY, MiB
 from runner.hosts.local import LocalHost
 from steps.backup.publish import Publish
-from steps.points import retention_plan, room
+from steps.points import retention_plan, room, stored
 from steps.points.pruning import finish_drops
 from steps.repository import layout, locked, reader
 from steps.repository.locked import IsLockedError
@@ -97,27 +98,23 @@ WHERE = {"its directory": ".", "an image": "disk-2000.qcow2", "a file of the VM"
 def test_a_point_that_is_immutable_though_nobody_said_so_is_not_half_deleted(on_ext4: Hub, where: str) -> None:
     made = chain(Path(on_ext4.root), 2)
     made.add({2000: None}, {})
+    made.add({2000: None}, {})
     before = tree(made.path(1))
     with immutable(made.path(1) / where):
-        with pytest.raises(IsLockedError, match=rf"{made.points[1]} on hub is kept: it is immutable"):
-            prune(on_ext4, made, keep_last=1)
         noted = log.of(on_ext4.context(), on_ext4.host, on_ext4.root)
-        with pytest.raises(IsLockedError):
-            list(room.delete(on_ext4.host, str(made.directory), [made.points[1]], 1 << 60, NOW, noted, None))
-    assert made.whole() == {*made.points}
+        wanted = [made.points[1], made.points[0], made.points[2]]
+        gone = room.delete(on_ext4.host, str(made.directory), wanted, 1 << 60, NOW, noted, None)
+        assert [gone for _, gone in gone] == [False, False, True]
+        assert made.whole() == {*made.points[:2], made.points[3]}, "what stands on it stays, others go"
+        pruned = prune(on_ext4, made, keep_last=1)
+        assert made.whole() == {*made.points[:2], made.points[3]}
+    for warning in on_ext4.warnings:
+        assert f"{made.points[1]} on hub is kept: it is immutable" in warning
+    assert (len(on_ext4.warnings), pruned.notes) == (2, (f"{made.points[1]} stays: it is immutable.",))
     assert tree(made.path(1)) == before
-    assert [act for act, *_ in acts(on_ext4.root) if act == "prune"] == []
+    assert {point for _, point in acts(on_ext4.root)} == {made.points[2]}, "nor is it logged"
     prune(on_ext4, made, keep_last=1)
-    assert made.whole() == {made.points[2]}
-
-
-def test_an_image_that_is_immutable_though_nobody_said_so_is_not_rebuilt(on_ext4: Hub) -> None:
-    made = chain(Path(on_ext4.root), 2)
-    before = tree(made.directory)
-    with immutable(made.path(1)), pytest.raises(IsLockedError, match=rf"{made.points[1]} on hub is kept"):
-        prune(on_ext4, made, keep_last=1)
-    assert {name: content for name, content in tree(made.directory).items() if name in before} == before
-    assert acts(on_ext4.root) == []
+    assert made.whole() == {made.points[3]}
 
 
 def test_what_a_killed_prune_left_in_a_point_that_is_locked_keeps_no_other_from_going(on_ext4: Hub) -> None:
@@ -135,14 +132,81 @@ def test_what_a_killed_prune_left_in_a_point_that_is_locked_keeps_no_other_from_
     assert not left.exists()
 
 
+MOMENTS = {
+    "rebuilding is begun": "popen cp",
+    "it is committed": "popen qemu-img commit",
+    "it is noted what moves": "write moving.json",
+    "the image takes its place": "rename disk-2000.qcow2",
+    "the manifest is written": "write manifest.json",
+    "all of that is cleared away": "remove moving.json",
+    "a point leaves the list": "rename POINT",
+}
+SOME = ("the manifest is written", "a point leaves the list")
+
+
+@pytest.mark.parametrize("before", MOMENTS if "TORTURE" in os.environ else SOME)
+def test_a_point_that_is_locked_while_it_is_pruned_stays_and_nothing_is_left_of_that(
+    on_ext4: Hub, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = chain(Path(on_ext4.root), 3)
+    victim = 1 if before == "a point leaves the list" else 2
+    moment = MOMENTS[before].replace("POINT", made.points[victim])
+    with monkeypatch.context() as patched:
+        locks_before(moment, on_ext4, made.path(victim), patched)
+        prune(on_ext4, made, keep_last=1)
+    seen = tree(made.path(victim))
+    moved = before in ("the manifest is written", "all of that is cleared away")
+    there = {made.points[2]} if before == "all of that is cleared away" else {*made.points}
+    try:
+        assert made.whole() == ({*made.points[:2]} | {made.points[2]} if there == {*made.points} else there)
+        (disk,) = stored.read(on_ext4.host, on_ext4.root, str(made.path(2))).disks
+        assert len(disk.image.images) == (1 if moved or victim == 1 else 3)
+        if before != "all of that is cleared away":
+            assert [made.points[victim] in warning for warning in on_ext4.warnings] == [True]
+        left = [path.name for path in made.directory.rglob("*") if path.name.startswith("disk-2000")]
+        assert sorted(set(left)) == ["disk-2000.blake3", "disk-2000.qcow2"]
+        assert not list(made.directory.glob(f"*{layout.REBUILT}/*.qcow2"))
+        prune(on_ext4, made, keep_last=1)
+        assert (tree(made.path(victim)), made.whole()) == (seen, there), "nor does a later one come further"
+    finally:
+        lock("-i", made.path(victim))
+    prune(on_ext4, made, keep_last=1)
+    assert made.whole() == {made.points[2]}
+    assert not list(made.directory.glob(f"*{layout.REBUILT}"))
+    assert len(stored.read(on_ext4.host, on_ext4.root, str(made.path(2))).disks[0].image.images) == 1
+
+
+def locks_before(moment: str, hub: Hub, point: Path, patched: pytest.MonkeyPatch) -> None:
+    """As root's timer would: the directory first."""
+
+    def guarded(name: str, act: Any) -> Any:
+        def wrapped(first: Any, *arguments: Any, **named: Any) -> Any:
+            nonlocal moment
+            words = first if isinstance(first, tuple | list) else (Path(first).name,)
+            if moment and " ".join((name, *words)).startswith(moment):
+                moment = ""
+                lock("+i", point)
+            return act(first, *arguments, **named)
+
+        return wrapped
+
+    for name in ("write", "rename", "remove", "popen"):
+        patched.setattr(hub.host, name, guarded(name, getattr(hub.host, name)))
+
+
+def lock(sign: str, point: Path) -> None:
+    subprocess.run(["chattr", "-R", sign, point], check=True, timeout=60)
+
+
 def test_what_was_locked_while_it_was_deleted_is_named_until_root_lifts_it(on_ext4: Hub) -> None:
     made = chain(Path(on_ext4.root), 1)
     made.add({2000: None}, {})
     dropped = made.path(0).rename(made.path(0).with_name(made.points[0] + layout.DROPPED))
     before = tree(dropped)
     noted = log.of(on_ext4.context(), on_ext4.host, on_ext4.root)
-    with immutable(dropped / "vm"), pytest.raises(IsLockedError, match=dropped.name):
-        finish_drops(on_ext4.host, str(made.directory), noted)
+    with immutable(dropped / "vm"):
+        prune(on_ext4, made, keep_last=1)
+    assert [dropped.name in warning for warning in on_ext4.warnings] == [True]
     assert tree(dropped) == before
     finish_drops(on_ext4.host, str(made.directory), noted)
     assert not dropped.exists()

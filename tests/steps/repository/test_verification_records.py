@@ -9,6 +9,7 @@ import pytest
 from runner.base.errors import StateError
 from runner.hosts.local import LocalHost
 from steps.repository import verification_records
+from steps.repository.verification_records import PointGoneError
 from tests.drill_records import drill
 from tests.marks import marks
 
@@ -32,6 +33,39 @@ HARMS = {
     "flipped": lambda content: content.replace(b"2026", b"2027", 1),
     "future": lambda content: content.replace(b'"schema_version": 1', b'"schema_version": 2'),
 }
+
+
+class Deleting(LocalHost):
+    """On which the point is deleted before the act that is called so."""
+
+    def __init__(self, point: Path, before: str) -> None:
+        super().__init__("hub")
+        self._point = point
+        self._before = before
+
+    def mkdir(self, *paths: str, mode: int = 0o700, parents: bool = False) -> None:
+        self._delete("mkdir")
+        super().mkdir(*paths, mode=mode, parents=parents)
+
+    def write(self, path: str, content: bytes, *, mode: int = 0o600) -> None:
+        self._delete("write")
+        super().write(path, content, mode=mode)
+
+    def _delete(self, act: str) -> None:
+        if act == self._before:
+            self._point.rmdir()
+            if (beside := marks(self._point)).exists():
+                beside.rmdir()
+
+
+@pytest.mark.parametrize("before", ["all of it", "mkdir", "write"])
+def test_of_a_point_that_is_deleted_meanwhile_nothing_is_left(tmp_path: Path, before: str) -> None:
+    point = tmp_path / "20261123T170000Z-3f9a"
+    if before != "all of it":
+        point.mkdir()
+    with pytest.raises(PointGoneError, match=f"{point} on hub was deleted meanwhile"):
+        verification_records.write(Deleting(point, before), str(point), MARKS[verification_records.PROTECTED])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
