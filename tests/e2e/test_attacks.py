@@ -43,7 +43,8 @@ def typed_for(word: str) -> Block:
 
 
 (BACK, _) = (block for block in blocks(PAGE) if block.kind == "text")
-CHAIN, NAMES, DISKS, CONTENT = map(typed_for, ("log.jsonl", ">points.txt", "<points.txt", "digests.txt"))
+WORDS = ("log.jsonl", ">points.txt", "backing file:", "<points.txt", "digests.txt")
+CHAIN, NAMES, BACKING, DISKS, CONTENT = map(typed_for, WORDS)
 
 
 @dataclass
@@ -373,10 +374,13 @@ def test_a_lost_repository_comes_back_from_the_second_and_backups_go_on_as_incre
 
 def test_nothing_is_told_where_nothing_was_done_and_all_comes_back_by_qemu_img_alone(attacked: Attacked) -> None:
     assert not attacked.tellers()
-    assert attacked.is_typed(NAMES) and attacked.is_typed(DISKS)
+    assert attacked.is_typed(NAMES) and attacked.is_typed(BACKING) and attacked.is_typed(DISKS)
     (restored,) = (attacked.estate.directory / "restored").glob("*.raw")
     newest = attacked.points[-1]
     assert restored.read_bytes() == attacked.disks[newest.name]
     assert attacked.is_typed(CONTENT, newest)
     write(newest)
     assert not attacked.is_typed(CONTENT, newest)
+    rebase = ("qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", "/etc/passwd")
+    call(*rebase, newest / layout.image(2000))
+    assert not attacked.is_typed(BACKING)
