@@ -8,6 +8,7 @@ import platform
 from tests.bench import (
     admission,
     big_job,
+    copies,
     copying,
     drilling,
     estate,
@@ -40,4 +41,5 @@ if __name__ == "__main__":
     repository.main()
     estate.main()
     drilling.main()
+    copies.main()
     locking.main()

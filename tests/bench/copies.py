@@ -43,6 +43,14 @@ def measure(vms: int, points: int) -> float:
         return time.monotonic() - began
 
 
+AIM = 5.0
+
+
+def main(vms: int = 100, points: int = 100) -> None:
+    print(
+        f"copy of {vms * points:,} points with nothing to do: {measure(vms, points):.1f} s, aim {AIM:.0f} s", flush=True
+    )
+
+
 if __name__ == "__main__":
-    of, each = (int(word) for word in (*sys.argv[1:], "100", "100")[:2])
-    print(f"copy of {of * each} points with nothing to do: {measure(of, each):.1f} s")
+    main(*map(int, sys.argv[1:]))
