@@ -64,7 +64,8 @@ def coverage(
 
     Looks at every VM of SITE's vCenters, whether a job names it or not. JOB is a job file, or a directory of
     them. What counts is what the repositories hold now. Exit code 6: a VM is in no job and not excused by the
-    site's `unprotected:`, has no good point, or one older than its `rpo:`; 1: not all could be read.
+    site's `unprotected:`, has no good point, one older than its `rpo:`, or a copy that is overdue; 1: not all
+    could be read.
     """
     if against is not None and shape == "html":
         raise UsageError("--against is for a terminal or a merge request: use --format md, or --json")
@@ -106,7 +107,7 @@ def _compared(
     reading.refuse_unused(settings, reads)
     with OpenHosts() as hosts, Survey(reads, tell_warning, hosts) as survey:
         sides = [Side(survey.seen(read), read.site.unprotected) for read in reads]
-    then, here = ({one.job.file for one in read.jobs} for read in reads)
+    then, here = ({job.file for job in read.all_jobs} for read in reads)
     made = Comparison(
         site=str(site),
         against=against,

@@ -22,7 +22,8 @@ State = Literal[
 uncovered   in no job, and not excused
 no-point    in a job, and without a good restore point
 too-old     its newest good restore point is older than its `rpo`
-no-copy     it has one that is young enough, and no copy of one that its job's `copies` ask for
+no-copy     it has one that is young enough, and no copy of one that its job's `copies` ask for, or a job
+            that copies
 unworkable  no job can take it: it is inaccessible, or cannot be snapshotted
 unknown     what there is of it could not be read
 good        its newest good point is young enough; without `rpo:`, there is one
@@ -69,7 +70,7 @@ class VmCoverage(Model):
     id: str
     """Instance uuid."""
     vcenter: str
-    """The site's name of it."""
+    """The site's name of it; empty for a VM that only a job which copies its points tells of."""
     state: State
     why: str
     """In words; empty where it is good."""

@@ -19,8 +19,8 @@ VCENTERS, REPOSITORIES = "vcenters", "repositories"
 """Sections of a job file."""
 _DISCOVER, _RESERVE = "discover", "reserve"
 """The steps that are told which VM, and where its restore points are kept."""
-_COPY = "copy-new-point"
-"""The step that is told where copies of them are kept."""
+_COPY, _PLAN_COPIES = "copy-new-point", "plan-copies"
+"""The steps that are told where copies of them are kept: of a backup, and of a job that only copies."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,29 @@ def backup_job(job: Job, registry: Registry) -> BackupJob | None:
                 unclear = True
     known = tuple(str(name) for name in dict.fromkeys(repositories))
     return BackupJob(job, tuple(dict.fromkeys(named)), known or _all(job), _copies(job, nodes), unclear)
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """A job that copies what is missing from one repository into another one."""
+
+    job: Job
+    source: str
+    """The job's name of the repository that it reads."""
+    to: str
+    vms: tuple[str, ...]
+    """What it calls the VMs; none: all that have points there."""
+
+
+def copy_job(job: Job, registry: Registry) -> CopyJob | None:
+    """None for any other, and for one that copies a certain point."""
+    nodes = Nodes(job.steps, StepGraph(job.steps, registry), registry)
+    for told in _told(job, nodes, _PLAN_COPIES):
+        match told:
+            case {"repository": str(source), "to": str(to)} if told.get("point") is None:
+                vms = told.get("vms")
+                return CopyJob(job, source, to, tuple(map(str, vms)) if isinstance(vms, list) else ())
+    return None
 
 
 def _copies(job: Job, nodes: Nodes) -> tuple[CopyRule, ...]:

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from runner.base.units import DAY
 from runner.job.model import Excuse
 from runner.step.items import Census, Item
-from steps.coverage.document import Coverage, Gone, State, VmCoverage, VmDrilled
-from steps.coverage.protection import GoodPoint, Protection, Protections
+from steps.coverage import copied
+from steps.coverage.copied import Copied
+from steps.coverage.document import Coverage, Gone, State, VmCoverage
+from steps.coverage.elsewhere import Elsewhere
+from steps.coverage.of_vm import NamedVm, age, coverage, newer, why_none
+from steps.coverage.protection import Protection, Protections
 from steps.values.copy_rule import CopyRule
 
 TEMPLATE = "template"
@@ -58,6 +61,8 @@ class Seen:
     jobs_unread: bool = False
     """Whether a job file is: it is unknown then what is in no job."""
     notes: tuple[str, ...] = ()
+    copied: tuple[Copied, ...] = ()
+    """Jobs that only copy."""
 
 
 def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Coverage:
@@ -67,13 +72,17 @@ def judge(seen: Seen, excuses: Sequence[Excuse], site: str, at: datetime) -> Cov
     matched: set[int] = set()
     for vcenter in seen.vcenters:
         why = excused.why(vcenter)
-        judged = _Judge(vcenter, seen.protections.unread, seen.jobs_unread, at)
+        judged = _Judge(vcenter, seen.protections.unread, seen.jobs_unread, at, seen.copied)
         for item in vcenter.census.everything:
             own = [one for one in by_uuid.get(item.id.lower(), ()) if one.is_of(vcenter.census.key, item.id)]
             matched.update(map(id, own))
             found.append(judged.vm(item, own, why.get(item.id)))
     known = {vcenter.census.key.lower() for vcenter in seen.vcenters}
     left = [one for one in seen.protections.all if id(one) not in matched]
+    if not seen.vcenters_unread:
+        elsewhere = Elsewhere(seen.copied, seen.protections.unread, at)
+        found += elsewhere.judged(one for one in left if one.vcenter_uuid.lower() not in known)
+        left = [one for one in left if not elsewhere.has_judged(one)]
     return Coverage(
         site=site,
         at=at,
@@ -150,43 +159,16 @@ class _Judge:
     unread: Mapping[str, str]
     jobs_unread: bool
     at: datetime
+    copied: Sequence[Copied] = ()
 
     def vm(self, item: Item, own: Sequence[Protection], excuse: str | None) -> VmCoverage:
         taken = self.vcenter.taken.get(item.id, [])
-        best = max(
-            (one for one in own if one.newest_good is not None),
-            key=lambda one: (_moment(one).moment, not one.copies),
-            default=None,
-        )
-        good = None if best is None else _moment(best)
-        copied = _newest_copy(own)
         rpo = min((one.rpo for one in taken if one.rpo is not None), default=None)
-        age = None if good is None else max(0.0, (self.at - good.moment).total_seconds())
-        state, why = self._state(item, own, taken, age, rpo, excuse)
-        return VmCoverage(
-            vm=item.name,
-            path=item.path,
-            id=item.id,
-            vcenter=self.vcenter.name,
-            state=state,
-            why=why,
-            jobs=tuple(one.job for one in taken),
-            rpo=rpo,
-            age=age,
-            newest_good=None if good is None else good.moment,
-            point=None if good is None else good.point,
-            repository=None if best is None else best.repository,
-            copied=None if copied is None else _moment(copied).moment,
-            copied_to=None if copied is None else copied.repository,
-            verified=max((one.verified for one in own if one.verified is not None), default=None),
-            drilled=_drilled(own),
-            drill_passed=max(filter(None, (one.drill_passed for one in own)), default=None),
-            drill_unknown=any(one.drills_unread for one in own),
-            notes=tuple(sentence for one in own for sentence in (*one.unread, *one.drills_unread)),
-            read=None if good is None else good.read,
-            stored=None if good is None else good.stored,
-            seconds=None if good is None else good.seconds,
+        state, why = self._state(item, own, taken, age(own, self.at), rpo, excuse)
+        named = NamedVm(
+            item.name, item.path, item.id, self.vcenter.name, tuple(one.job for one in taken), rpo
         )
+        return coverage(named, own, state, why, self.at)
 
     def _state(
         self,
@@ -210,43 +192,16 @@ class _Judge:
         if not taken:
             return "uncovered", "in no job" + _kept(own)
         if age is not None and (rpo is None or age <= rpo):
-            overdue = next(self._overdue(own, taken), "")
+            rules = (copy for one in taken for copy in one.copies)
+            jobs = (job for job in self.copied if any(map(job.is_for, own)))
+            overdue = next(copied.overdue(own, rules, jobs, self.unread, self.at), "")
             return ("no-copy", overdue) if overdue else ("good", "")
         # What is there may be in the repository that could not be read.
         if missing := [name for one in taken for name in one.repositories if name in self.unread]:
             return "unknown", f"repository {missing[0]} could not be read"
         if age is None:
-            return "no-point", _why_none(own)
-        return "too-old", "too old" + _newer(own)
-
-    def _overdue(self, own: Sequence[Protection], taken: Sequence[Taking]) -> Iterator[str]:
-        """Which copies are, of a VM with a good point."""
-        newest = max(_moment(one).moment for one in own if one.newest_good is not None)
-        for rule, place in (copy for one in taken for copy in one.copies):
-            there = [one for one in own if one.repository == place and one.newest_good is not None]
-            copied = max((_moment(one).moment for one in there), default=None)
-            if place in self.unread or not rule.is_overdue(copied, newest):
-                continue
-            if copied is None:
-                yield f"copy overdue: there is none in {place}"
-            else:
-                days = (newest - copied).total_seconds() / DAY
-                yield f"copy overdue: the newest in {place} is {days:.0f} d older than its newest good point"
-
-
-def _newest_copy(own: Sequence[Protection]) -> Protection | None:
-    copies = (one for one in own if one.copies and one.newest_good is not None)
-    return max(copies, key=lambda one: one.when_good, default=None)
-
-
-def _drilled(own: Sequence[Protection]) -> VmDrilled | None:
-    drills = [(one.repository, one.drill) for one in own if one.drill is not None]
-    if not drills:
-        return None
-    repository, drill = max(drills, key=lambda one: one[1].at)
-    return VmDrilled(
-        verdict=drill.verdict, why=drill.why, at=drill.at, point=drill.point, repository=repository
-    )
+            return "no-point", why_none(own)
+        return "too-old", "too old" + newer(own)
 
 
 def _not_passed(found: Sequence[VmCoverage]) -> Iterator[str]:
@@ -260,27 +215,9 @@ def _not_passed(found: Sequence[VmCoverage]) -> Iterator[str]:
             yield f"{said}: {_named(vms)}"
 
 
-def _moment(one: Protection) -> GoodPoint:
-    assert one.newest_good is not None
-    return one.newest_good
-
-
 def _kept(own: Sequence[Protection]) -> str:
     points = sum(one.points for one in own)
     return f", though there {'is a point' if points == 1 else f'are {points} points'} of it" if points else ""
-
-
-def _why_none(own: Sequence[Protection]) -> str:
-    if why := next((one.why_not for one in own if one.why_not), ""):
-        return f"no good restore point: of its newest, {why}"
-    if any(one.unread for one in own):
-        return "no good restore point that can be read"
-    return "no restore point yet"
-
-
-def _newer(own: Sequence[Protection]) -> str:
-    why = next((one.why_not for one in own if one.why_not), "")
-    return f", and a newer point is not good: {why}" if why else ""
 
 
 def _newest_first(protections: Iterable[Protection]) -> list[Protection]:

@@ -70,6 +70,8 @@ class Protection:
     """What that job called the VM."""
     published: datetime | None = None
     """When its newest point was."""
+    oldest: datetime | None = None
+    """The moment of its oldest point."""
     copies: bool = False
     """Whether these are copies of another repository's points."""
     unread: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def of(vm: VmDirectory, repository: str) -> Protection:
         job="" if made is None else made.job,
         asked="" if made is None else made.vm.asked,
         published=None if made is None else made.published,
+        oldest=vm.entries[0].moment if vm.entries else None,
         copies=made is not None and made.copied is not None,
         unread=tuple(one.sentence for one in vm.unread),
     )

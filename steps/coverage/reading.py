@@ -13,22 +13,27 @@ from runner.job.sources import content_of
 from runner.job.versions import Version
 from runner.step.registry import Registry
 from steps.coverage.guard import refuse_changed
-from steps.coverage.jobs import BackupJob, backup_job
+from steps.coverage.jobs import BackupJob, CopyJob, backup_job, copy_job
 
 SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class Read:
-    """A site, and the jobs that make restore points. `unread`: of the job files that are wrong, a sentence
-    each; what they back up is unknown. `others`: files of jobs that make none. `settings`: names of the
-    variables that a file was given."""
+    """A site, the jobs that make restore points, and those that copy them (`copies`). `unread`: of the job
+    files that are wrong, a sentence each; what they back up is unknown. `others`: files of jobs that do
+    neither. `settings`: names of the variables that a file was given."""
 
     site: Job
     jobs: tuple[BackupJob, ...]
     unread: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     settings: frozenset[str] = frozenset()
+    copies: tuple[CopyJob, ...] = ()
+
+    @property
+    def all_jobs(self) -> tuple[Job, ...]:
+        return (*(one.job for one in self.jobs), *(one.job for one in self.copies))
 
 
 def read(
@@ -51,8 +56,8 @@ def read_at(
     files = [one for one in _files(given, version) if version.has(one.path.resolve())]
     found = _read(site, files, registry, version.read, settings or {})
     refuse_changed(found.site, version)
-    for one in found.jobs:
-        refuse_changed(one.job, version)
+    for job in found.all_jobs:
+        refuse_changed(job, version)
     return found
 
 
@@ -98,6 +103,7 @@ def _read(
 
     used: set[str] = set()
     jobs: list[BackupJob] = []
+    copies: list[CopyJob] = []
     unread: list[str] = []
     others: list[str] = []
     known = loaded(site, part=True)
@@ -109,12 +115,13 @@ def _read(
             continue
         if file.may_be_part and not job.name and not job.steps:
             continue
-        found = backup_job(job, registry)
-        if found is None:
-            others.append(str(file.path))
-        else:
+        if (found := backup_job(job, registry)) is not None:
             jobs.append(found)
-    return Read(known, tuple(jobs), tuple(unread), tuple(others), frozenset(used))
+        elif (copying := copy_job(job, registry)) is not None:
+            copies.append(copying)
+        else:
+            others.append(str(file.path))
+    return Read(known, tuple(jobs), tuple(unread), tuple(others), frozenset(used), tuple(copies))
 
 
 def refuse_unused(settings: Mapping[str, str], reads: Sequence[Read]) -> None:

@@ -14,6 +14,7 @@ from runner.events.events import Event
 from runner.hosts.connect import OpenHosts
 from runner.job.model import Job
 from runner.step.items import Census, Item, Where
+from steps.coverage.copied import Copied
 from steps.coverage.jobs import VCENTERS, BackupJob
 from steps.coverage.judgement import Seen, Taking, VCenterSeen
 from steps.coverage.meaning import Names
@@ -75,7 +76,7 @@ class Survey:
             vcenters.setdefault(census.key, VCenterSeen(self._vcenters[key].name, census))
         unread, notes = [*self._unread, *read.unread, *self._not_asked(read)], []
         if read.others:
-            notes.append(f"makes no restore points of a VM, so it covers none: {', '.join(read.others)}")
+            notes.append(f"makes and copies no restore points, so it covers none: {', '.join(read.others)}")
         for job in read.jobs:
             if job.unclear:
                 notes.append(f"which VM {job.name} backs up, its file {job.job.file} does not say")
@@ -89,7 +90,15 @@ class Survey:
             vcenters_unread=len(self._censuses) < len(self._vcenters),
             jobs_unread=bool(read.unread),
             notes=tuple(dict.fromkeys(notes)),
+            copied=tuple(self._copied(read)),
         )
+
+    def _copied(self, read: Read) -> Iterator[Copied]:
+        for one in read.copies:
+            rpo = one.job.rpo if one.job.rpo is not None else read.site.rpo
+            source, to = (self._repositories.called(one.job, name) for name in (one.source, one.to))
+            if source is not None and to is not None:
+                yield Copied(one.job.name, rpo, source, to, one.vms)
 
     def _read_vcenters(self) -> dict[object, Census]:
         found: dict[object, Census] = {}
@@ -157,7 +166,7 @@ class Survey:
 
 def _jobs(read: Read) -> Iterator[Job]:
     yield read.site
-    yield from (one.job for one in read.jobs)
+    yield from read.all_jobs
 
 
 def _wheres(read: Read, key: object, name: str) -> Iterator[Where]:

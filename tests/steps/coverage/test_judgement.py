@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from runner.base.units import HOUR
+from runner.base.units import DAY, HOUR
 from runner.job.model import Excuse
 from runner.step.items import Item
 from steps.coverage import protection as protection_module
 from steps.coverage import view
+from steps.coverage.copied import Copied
 from steps.coverage.document import Coverage
 from steps.coverage.judgement import Seen, Taking, VCenterSeen, judge
 from steps.coverage.protection import GoodPoint, NewestDrill, Protection, Protections
@@ -342,3 +344,60 @@ def test_of_several_drilled_points_the_newest_drill_counts_whichever_point_it_is
     assert found.drill is not None
     assert (found.drill.verdict, found.drill.point) == ("passed", entries[1].point)
     assert found.drill_passed == NOW - timedelta(hours=1)
+
+
+def copied_by(rpo: float | None = 26 * HOUR, **changes: Any) -> Copied:
+    return Copied(**{"job": "pull", "rpo": rpo, "source": "main", "to": "offsite", **changes})
+
+
+def seen_there(*own: Protection, jobs: Sequence[Copied], unread: dict[str, str] | None = None) -> Coverage:
+    """On a host that knows no vCenter."""
+    seen = Seen([], Protections(list(own), unread=unread or {}), copied=tuple(jobs))
+    return judge(seen, [], "site.yaml", NOW)
+
+
+def hours(age: float) -> datetime:
+    return NOW - timedelta(hours=age)
+
+
+@pytest.mark.parametrize(
+    ("copy", "first", "rpo", "why"),
+    [
+        pytest.param(24.5, 999.0, 26 * HOUR, "", id="of last night"),
+        pytest.param(75.0, 999.0, 26 * HOUR, "the newest in offsite is 3 d older", id="of three nights before"),
+        pytest.param(75.0, 999.0, 8 * DAY, "", id="of three nights before, weekly"),
+        pytest.param(75.0, 999.0, None, "the newest in offsite is 3 d older", id="of three nights before, no rpo"),
+        pytest.param(None, 2.0, 26 * HOUR, "", id="a VM that is new"),
+        pytest.param(None, 50.0, 26 * HOUR, "there is none in offsite", id="none, though there was time"),
+    ],
+)
+@pytest.mark.parametrize("on_the_second_host", [True, False])
+def test_copies_that_a_job_of_their_own_makes_are_overdue_once_they_are_behind(
+    copy: float | None, first: float, rpo: float | None, why: str, *, on_the_second_host: bool
+) -> None:
+    own = [protection(1, 1.0, oldest=hours(first))]
+    own += [] if copy is None else [protection(1, copy, repository="offsite", copies=True)]
+    if on_the_second_host:
+        found = seen_there(*own, jobs=[copied_by(rpo)])
+    else:
+        vcenter = VCenterSeen("prod", FakeCensus([item("vm1", 1)]))
+        vcenter.taken = {uuid(1): gold()}
+        found = judge(Seen([vcenter], Protections(own), copied=(copied_by(rpo),)), [], "site.yaml", NOW)
+    (vm,) = found.vms
+    assert (vm.state, why in vm.why, found.gone) == ("no-copy" if why else "good", True, ())
+    assert vm.jobs == (("pull",) if on_the_second_host else ("gold",))
+
+
+def test_the_second_host_tells_that_the_first_has_nothing_new_or_cannot_be_read() -> None:
+    old = [protection(1, 50), protection(1, 50, repository="offsite", copies=True)]
+    assert states(seen_there(*old, jobs=[copied_by()])) == {"vm1": "too-old"}
+    unread = seen_there(*old[1:], jobs=[copied_by()], unread={"main": "no route to host"})
+    assert states(unread) == {"vm1": "unknown"}
+    doubted = seen_there(protection(1, None), jobs=[copied_by()])
+    assert states(doubted) == {"vm1": "no-point"}
+
+
+def test_a_vm_that_no_job_copies_is_one_that_is_gone() -> None:
+    found = seen_there(protection(1, 1.0), protection(2, 1.0), jobs=[copied_by(vms=("vm1",))])
+    assert (set(states(found)), [one.vm for one in found.gone]) == ({"vm1"}, ["vm2"])
+    assert found.exit_code == 0
