@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import posixpath
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from runner.app.inspection import named_by
+from runner.base.errors import Interrupted, SendenseError
 from runner.engine.world import World
 from runner.hosts.held_lock import holder_of
 from runner.hosts.spec import SshSpec
@@ -30,26 +31,33 @@ class Limits:
         self._job = job
         self._world = world
         self._nodes = nodes
-        hosts, sections = named_by(job)
-        self._named = hosts
+        self._named, sections = named_by(job, harmless=False)
+        hosts, everything = named_by(job)
         self._hosts = {
             name: spec
             for name in hosts
             if isinstance(spec := job.hosts[name], SshSpec) and spec.limits.disks is not None
         }
         self._entries = _entries(job, sections)
+        self._harmless = _entries(job, [one for one in everything if one not in sections])
 
     @property
     def any(self) -> bool:
         """Whether there is anything to wait for."""
-        return bool(self._hosts) or any(entry.limited for _, entry in self._entries)
+        return bool(self._hosts) or any(entry.limited for _, entry in (*self._entries, *self._harmless))
 
-    def claims(self, item: Item, writes: int | None = None) -> tuple[Claim, ...]:
+    def claims(self, item: Item, writes: int | None = None, reads: Collection[str] = ()) -> tuple[Claim, ...]:
         """`item` with its disks; `writes`: bytes that it is expected to write at most, None where that cannot
-        be told. Raises SendenseError."""
+        be told; `reads`: names of entries that it only reads. Raises SendenseError."""
         ctx = self._world.unheard("limits")
         at_once = replace(item, disks=None if item.disks is None else min(item.disks, self._nodes))
-        found = [claim for name, entry in self._entries for claim in entry.claims(ctx, name, at_once)]
+        found = [
+            claim
+            for name, entry in self._entries
+            for claim in entry.claims(ctx, name, at_once)
+            if not (claim.writes and name in reads)
+        ]
+        found += self._of_harmless(at_once)
         for name, spec in self._hosts.items():
             assert spec.limits.disks is not None
             resource, what = (
@@ -58,6 +66,20 @@ class Limits:
             )
             found.append(Claim.share(resource, at_once.disks, spec.limits.disks, what))
         return tuple(replace(one, amount=rounded(writes or 0)) if one.writes else one for one in found)
+
+    def _of_harmless(self, item: Item) -> list[Claim]:
+        """Of what only harmless steps name: its counted limits hold, and its room is theirs to look at. What
+        cannot be asked is no reason to wait, and is asked once."""
+        ctx = self._world.unheard("limits")
+        found: list[Claim] = []
+        for name, entry in tuple(self._harmless):
+            try:
+                found += [claim for claim in entry.claims(ctx, name, item) if not claim.writes]
+            except Interrupted:
+                raise
+            except SendenseError:
+                self._harmless.remove((name, entry))
+        return found
 
     def needs(self, item: Item) -> frozenset[str]:
         """See `Request.needs`."""
@@ -101,7 +123,7 @@ def host_claims(job: Job, host: str, *, memory: int, disk: int) -> tuple[Claim, 
 
 def needs_of(job: Job) -> frozenset[str]:
     """See `Request.needs`: of a job that is no set."""
-    hosts, sections = named_by(job)
+    hosts, sections = named_by(job, harmless=False)
     return _needs(hosts, _entries(job, sections), Item(id="", name="", path=""))
 
 

@@ -173,11 +173,11 @@ def _ahead(
     return _Ahead(nodes, resolver, walk)
 
 
-def named_by(job: Job) -> tuple[list[str], list[tuple[str, str]]]:
+def named_by(job: Job, *, harmless: bool = True) -> tuple[list[str], list[tuple[str, str]]]:
     """The job's hosts, and the entries of its sections by section and name, that its steps name, as far as
-    the file tells."""
+    the file tells; `harmless`: see `doctor.named`."""
     nodes, resolver, _ = _unconnected(job, Registry.installed())
-    return doctor.named(job, nodes, resolver)
+    return doctor.named(job, nodes, resolver, harmless=harmless)
 
 
 def told_by(job: Job, uses: str) -> list[dict[str, JsonValue]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from runner.app.claims import Limits, host_claims, nodes_at_once, slots_of
@@ -16,7 +17,7 @@ from runner.sets.admission import Admission
 from runner.sets.request import Request
 from runner.sets.sharing import LONGEST_PAUSE
 from runner.step.context import Context
-from runner.step.items import Item
+from runner.step.items import Claim, Item
 
 
 class NoTurn(SendenseError):
@@ -29,11 +30,26 @@ class OwnTurns:
     def __init__(self, workspace: Workspace, limits: Limits) -> None:
         self._workspace = workspace
         self._limits = limits
+        self._taken = Counter[str]()
+        """By resource, of this run's nodes that have turns of their own."""
+        self._given_back = threading.Condition()
 
     @contextmanager
     def of(self, ctx: Context, item: Item, age: float) -> Iterator[None]:
         claims = self._limits.claims(item)
-        request = Request(f"{self._workspace.job.key}@{item.id}", item.name, claims, age)
+        with self._turn(ctx, item, claims, age):
+            yield
+
+    @contextmanager
+    def briefly(self, ctx: Context, item: Item, reads: Collection[str]) -> Iterator[None]:
+        claims = self._limits.claims(item, reads=reads)
+        # Nodes of one run wait for each other without a word.
+        with self._among_its_nodes(ctx, claims), self._turn(ctx, item, claims, math.inf):
+            yield
+
+    @contextmanager
+    def _turn(self, ctx: Context, item: Item, claims: Sequence[Claim], age: float) -> Iterator[None]:
+        request = Request(f"{self._workspace.job.key}@{item.id}", item.name, tuple(claims), age)
         with Admission(self._limits.slots(ctx.run.id), self._limits.rooms([item])) as queue:
             queue.put(request)
             _wait(ctx, queue, request)
@@ -41,6 +57,20 @@ class OwnTurns:
             world.most_at_once = nodes_at_once(claims, self._workspace.options.nodes)
             with _kept(queue):
                 yield
+
+    @contextmanager
+    def _among_its_nodes(self, ctx: Context, claims: Sequence[Claim]) -> Iterator[None]:
+        with self._given_back:
+            while any(self._taken[one.resource] + one.amount > one.limit for one in claims):
+                ctx.check_stop()
+                self._given_back.wait(LOOK)
+            self._taken.update({one.resource: one.amount for one in claims})
+        try:
+            yield
+        finally:
+            with self._given_back:
+                self._taken.subtract({one.resource: one.amount for one in claims})
+                self._given_back.notify_all()
 
 
 class HostShares:

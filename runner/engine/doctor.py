@@ -106,12 +106,16 @@ def _of_steps(walk: Iterable[Visit]) -> Iterator[Observation]:
         )
 
 
-def named(job: Job, nodes: Nodes, resolver: Resolver) -> tuple[list[str], list[tuple[str, str]]]:
+def named(
+    job: Job, nodes: Nodes, resolver: Resolver, *, harmless: bool = True
+) -> tuple[list[str], list[tuple[str, str]]]:
     """The hosts and the entries of sections (section, name) that the job's steps name in their `with`, as far
-    as the file alone tells, each once; site files have others too."""
+    as the file alone tells, each once; site files have others too. `harmless`: also those that only such
+    steps name."""
     places = [
         ("" if mark is None else mark.section, name)
         for step in nodes.order
+        if harmless or not nodes.kind(step).harmless
         for _, mark, name in names(nodes.kind(step).In, resolver.told(step))
     ]
     sections = dict.fromkeys((section, name) for section, name in places if section)

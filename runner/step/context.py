@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,10 @@ class Turns(Protocol):
         """Its turn, from when all that work on `item` needs is free to the end of the block; `age`: seconds
         since its newest good point, infinite where there is none. Raises Interrupted, and SendenseError
         where its turn cannot come."""
+
+    def briefly(self, ctx: Context, item: Item, reads: Collection[str]) -> AbstractContextManager[None]:
+        """As `of`, for one of several nodes of the run that have turns of their own, one after the other.
+        `reads`: names of entries that it only reads, whose room it does not need."""
 
 
 class Shares(Protocol):

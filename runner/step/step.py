@@ -135,6 +135,11 @@ class Step(ABC, Generic[InT, LiveT, OutT]):
     read_only: ClassVar[bool] = False
     """`run` changes nothing: a plan runs it too."""
 
+    # A KEEP step whose failure is a warning.
+
+    harmless: ClassVar[bool] = False
+    """What only such steps name may be full or out of reach: it keeps no run from beginning."""
+
     # KEEP and JOB: what is left behind when a run ends early.
 
     def leftover(self, ctx: Context, inputs: InT) -> OutT | None:

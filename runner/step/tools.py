@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from runner.base.errors import CommandError, SendenseError
@@ -54,6 +54,13 @@ class Program:
         ctx.uses(f"{self.program} on {host.name}", version)
         return version
 
+    def require_newer(self, ctx: Context, host: Host, minimum: tuple[int, int]) -> str:
+        """As `require`, of what takes a newer version than all else does."""
+        version = self.require(ctx, host)
+        if _numbers(version) < minimum:
+            raise ToolMissing(host.name, replace(self, minimum=minimum), version)
+        return version
+
     def observe(self, ctx: Context, host: Host) -> Observation:
         """Whether a run will find it on `host`."""
         looked_at = f"{self.name}, {self.oldest} or newer"
@@ -82,13 +89,16 @@ class Program:
         if found is None:
             # It is there: what keeps it from saying so is not fixed by installing it.
             raise CommandError(host.name, self.asks, done.exit_code, done.stderr)
-        numbers = tuple(int(number) for number in re.findall(r"\d+", found[1])[:2])
-        if numbers < self.minimum:
+        if _numbers(found[1]) < self.minimum:
             raise ToolMissing(host.name, self, found[1])
         return found[1]
 
     def _lacks_its_part(self, done: Completed) -> bool:
         return bool(self.part) and "No such file or directory" in done.stderr
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 class ToolMissing(SendenseError):

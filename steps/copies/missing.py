@@ -3,14 +3,16 @@ there are missing: what the retention there deleted does not come again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from runner.base.errors import UsageError
 from runner.base.model import Model
+from steps.copies import size
 from steps.repository.history import Entry
 from steps.repository.manifest import Manifest
 from steps.repository.vm_directory import VmDirectory
+from steps.values.copy_form import CopyForm
 
 
 class VmCopies(Model):
@@ -20,6 +22,10 @@ class VmCopies(Model):
     """The VM's name"""
     points: tuple[str, ...]
     """Names of those that are to be copied, the oldest first"""
+    least: int = 0
+    """Bytes that the copies take in any case, as far as the manifests tell"""
+    most: int = 0
+    """The most that they may take"""
 
 
 class NotOnlyCopiesError(UsageError):
@@ -44,7 +50,7 @@ def refuse_others(repository: str, vms: Iterable[VmDirectory]) -> None:
                 raise NotOnlyCopiesError(repository, entry.path)
 
 
-def of_vm(vm: VmDirectory, there: VmDirectory) -> tuple[VmCopies, tuple[str, ...]]:
+def of_vm(vm: VmDirectory, there: VmDirectory, form: CopyForm) -> tuple[VmCopies, tuple[str, ...]]:
     """What is missing of `vm`, and of newer ones that are not good a sentence each, without a full stop.
 
     A copy that is newer than all points is no measure: else one that somebody added, with a high number,
@@ -59,13 +65,13 @@ def of_vm(vm: VmDirectory, there: VmDirectory) -> tuple[VmCopies, tuple[str, ...
     newest = max((place for place in places.values() if last is not None and place <= last), default=None)
     newer = [entry for entry in vm.entries if newest is None or _place(entry.manifest) > newest]
     newer = [entry for entry in newer if entry.point not in there.unread_points]
-    good = tuple(entry.point for entry in newer if vm.chains.good(entry))
+    good = [entry for entry in newer if vm.chains.good(entry)]
     left = tuple(
         f"{vm.vm_name}/{entry.point} is not copied, since it is not good: {why}"
         for entry in newer
         if (why := vm.chains.why_not_good(entry)) is not None
     )
-    return VmCopies(name=vm.name, vm=vm.vm_name, points=good), (
+    return _copies(vm, there, good, form), (
         *left,
         *(
             f"{vm.vm_name}/{point} is a copy of a point that is newer than all there are: somebody deleted "
@@ -76,14 +82,20 @@ def of_vm(vm: VmDirectory, there: VmDirectory) -> tuple[VmCopies, tuple[str, ...
     )
 
 
-def of_point(vm: VmDirectory, there: VmDirectory, point: str) -> VmCopies:
+def of_point(vm: VmDirectory, there: VmDirectory, point: str, form: CopyForm) -> VmCopies:
     """The one that somebody named, if it is not there yet. Raises NotGoodError."""
     entry = vm.chains.by_name.get(point)
     why = "it cannot be read" if entry is None else vm.chains.why_not_good(entry)
-    if why is not None:
-        raise NotGoodError(vm.vm_name, point, why)
-    missing = () if point in {*there.chains.by_name, *there.unread_points} else (point,)
-    return VmCopies(name=vm.name, vm=vm.vm_name, points=missing)
+    if entry is None or why is not None:
+        raise NotGoodError(vm.vm_name, point, why or "")
+    missing = () if point in {*there.chains.by_name, *there.unread_points} else (entry,)
+    return _copies(vm, there, missing, form)
+
+
+def _copies(vm: VmDirectory, there: VmDirectory, points: Sequence[Entry], form: CopyForm) -> VmCopies:
+    bounds = size.of_points(vm, there, points, form)
+    names = tuple(entry.point for entry in points)
+    return VmCopies(name=vm.name, vm=vm.vm_name, points=names, least=bounds.least, most=bounds.most)
 
 
 def older(there: VmDirectory, made: Manifest) -> list[Entry]:

@@ -16,17 +16,20 @@ from runner.base.errors import DifferenceError, StateError
 from runner.base.model import Model
 from runner.hosts.host import Host
 from runner.step.context import Context
-from steps.copies import missing
+from steps.copies import missing, size
 from steps.copies.disk import DiskCopy
 from steps.copies.missing import VmCopies
+from steps.copies.repacked import require_zstd
+from steps.copies.size import NoRoomForCopiesError
 from steps.points import stored
 from steps.points.place import Place
 from steps.repository import identities, layout, manifest, marker, reader
 from steps.repository.history import Entry
 from steps.repository.manifest import Manifest, Origin, PointDisk
+from steps.repository.section import Repository
 from steps.repository.vm_directory import VmDirectory
 from steps.repository.vm_lock import hold
-from steps.trail import log, reading
+from steps.trail import log
 from steps.values.copy_form import CopyForm
 from steps.values.stored_point import StoredDisk, StoredPoint
 
@@ -64,7 +67,8 @@ class Copying:
 
     def run(self) -> list[PointCopied]:
         """Those that this run has copied, also before it was interrupted. Raises what `DiskCopy.make` does,
-        SavedDiffersError, SameRepositoryError, NotOnlyCopiesError, LockedError."""
+        SavedDiffersError, SameRepositoryError, NotOnlyCopiesError, LockedError, CannotCompressError,
+        NoRoomForCopiesError."""
         ctx, host = self.ctx, self.to.host
         if self._uuid(self.source) == self._uuid(self.to):
             raise SameRepositoryError(self.source.name, self.to.name)
@@ -73,42 +77,71 @@ class Copying:
         hold(ctx, host, self.directory, self.vm.vm)
         there = reader.read(host, self.directory)
         missing.refuse_others(self.to.name, [there])
+        if self.form.compress is not None:
+            require_zstd(ctx, host)
         self._remove_unfinished(there)
-        self._copy_identities()
+        self._log_what_is_not_logged(there)
         before = self._copied_before(there)
+        if not before:
+            self._require_room()
+        self._copy_identities()
         return before + [
             copied
             for point in self.vm.points
             if point not in there.chains.by_name and (copied := self._put(point)) is not None
         ]
 
+    def discard(self) -> None:
+        """What this run has not finished goes. What it has copied is good, and stays."""
+        ctx, host = self.ctx, self.to.host
+        if not host.exists(self.directory):
+            return
+        with ctx.scope():
+            hold(ctx, host, self.directory, self.vm.vm)
+            self._log_what_is_not_logged(reader.read(host, self.directory))
+            host.remove(self.partial, recursive=True)
+
     @property
     def directory(self) -> str:
         return posixpath.join(self.to.path, self.vm.name)
 
     @property
-    def _partial(self) -> str:
+    def partial(self) -> str:
+        """Where a point is until it is whole."""
         return posixpath.join(self.directory, layout.partial(self.ctx.run.id))
 
     def _uuid(self, place: Place) -> str:
         return marker.require(place.host, place.path).uuid
 
     def _copied_before(self, there: VmDirectory) -> list[PointCopied]:
-        """By this run. One that was killed behind the rename did not come to log it."""
+        """By this run."""
         run = self.ctx.run.id
         found = [one for one in there.entries if (origin := one.manifest.copied) and origin.run == run]
-        if not found:
-            return []
-        logged = {
-            point
-            for entry in reading.read(self.to.host, self.to.path).entries
-            if entry.act == "copy" and entry.vm == self.vm.name
-            for point in entry.points
-        }
-        for one in found:
-            if one.point not in logged:
-                self._log(one.point)
         return [_told(one.point, one.manifest.disks) for one in found]
+
+    def _log_what_is_not_logged(self, there: VmDirectory) -> None:
+        """An execution of this run that was killed behind the rename of a copy did not come to log it: at
+        most the last one. Of no other run: a point that somebody forged gets no entry."""
+        run = self.ctx.run.id
+        origins = ((one.manifest.copied, one.point) for one in there.entries)
+        copies = [(origin.at, point) for origin, point in origins if origin is not None and origin.run == run]
+        if copies and not self._is_logged(point := max(copies)[1]):
+            self._log(point)
+
+    def _is_logged(self, point: str) -> bool:
+        """By the repository's host: of a large repository the log is hundreds of megabytes."""
+        entry = f'"act":"copy","vm":"{self.vm.name}","points":["{point}"]'
+        path = posixpath.join(self.to.path, layout.LOG)
+        return self.to.host.run(("grep", "-qF", "-e", entry, path), ok=None).exit_code == 0
+
+    def _require_room(self) -> None:
+        """Raises NoRoomForCopiesError."""
+        host, path = self.to.host, self.to.path
+        repository: Repository = self.ctx.section("repositories", self.to.name)
+        needed = max(0, self.vm.least - size.unfinished(host, [self.partial]))
+        stays = repository.min_free or 0
+        if (free := host.free_bytes(path)) < needed + stays:
+            raise NoRoomForCopiesError(self.vm.vm, needed, stays, host, path, free)
 
     def _log(self, point: str) -> None:
         text = f"from {self.source.name}"
@@ -116,7 +149,7 @@ class Copying:
 
     def _remove_unfinished(self, there: VmDirectory) -> None:
         """Of other runs: the VM's lock is ours, so none of them lives, and what they had is copied again."""
-        others = [path for path in there.unfinished if path != self._partial]
+        others = [path for path in there.unfinished if path != self.partial]
         self.to.host.remove(*others, recursive=True)
 
     def _copy_identities(self) -> None:
@@ -143,15 +176,15 @@ class Copying:
         if made is None:
             self.ctx.warn(f"{self.vm.vm}/{point} was deleted in {source.name} before it could be copied")
             return None
-        if not host.exists(self._partial):
-            host.mkdir(self._partial)
+        if not host.exists(self.partial):
+            host.mkdir(self.partial)
         below = missing.older(reader.read(host, self.directory), made)
         fulls = (one.moment for one in below if not any(disk.parent for disk in one.manifest.disks))
         flat = self.form.is_flat(next(fulls, None), made.moment)
         disks = tuple(self._disk(disk, found, below, flat=flat) for disk in made.disks)
         self._complete(path, made, disks)
         target = posixpath.join(self.directory, point)
-        host.rename(self._partial, target)
+        host.rename(self.partial, target)
         self._log(point)
         return _told(point, disks)
 
@@ -160,7 +193,7 @@ class Copying:
         below = self._below(disk, older)
         compress = self.form.compress is not None
         return DiskCopy(
-            self.ctx, original, self.to.host, self._partial, below, self.to.name, flat, compress
+            self.ctx, original, self.to.host, self.partial, below, self.to.name, flat, compress
         ).make(disk)
 
     def _below(self, disk: PointDisk, older: Sequence[Entry]) -> StoredDisk | None:
@@ -173,7 +206,7 @@ class Copying:
         return None
 
     def _complete(self, path: str, made: Manifest, disks: tuple[PointDisk, ...]) -> None:
-        host, directory = self.to.host, self._partial
+        host, directory = self.to.host, self.partial
         wanted = {name for disk in disks for name in (disk.image, disk.digests)}
         # Of a point that vanished while a killed run copied it.
         others = [name for name in host.listdir(directory) if name not in wanted]

@@ -6,17 +6,39 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 
-from runner.base.errors import CommandError
+from runner.base.errors import CommandError, SendenseError
 from runner.base.units import HOUR
 from runner.base.waiting import until
 from runner.hosts.files import NoSpaceError
 from runner.hosts.host import Host
 from runner.step.context import Context
+from runner.step.tools import ToolMissing
 from steps.qemu import img
 from steps.repository import layout
 
 TIMEOUT = 96 * HOUR
 """Of one command: 62 TiB at 200 MB/s, which one core compresses."""
+
+ZSTD = (5, 1)
+"""The first qemu-img that knows `compression_type` (ChangeLog/5.1)."""
+
+
+class CannotCompressError(SendenseError):
+    def __init__(self, host: str, found: str) -> None:
+        super().__init__(
+            f"`compress: zstd` takes qemu-img 5.1 or newer, and host {host} has {found}: install a newer "
+            "qemu-utils there, or leave `compress` out"
+        )
+
+
+def require_zstd(ctx: Context, host: Host) -> str:
+    """The version of qemu-img on the host that compresses. Raises CannotCompressError, ToolMissing,
+    HostError."""
+    img.QEMU_IMG.require(ctx, host)
+    try:
+        return img.QEMU_IMG.require_newer(ctx, host, ZSTD)
+    except ToolMissing as missing:
+        raise CannotCompressError(host.name, missing.found) from missing
 
 
 def repack(ctx: Context, host: Host, images: Sequence[str], *, backing: str | None, compress: bool) -> None:

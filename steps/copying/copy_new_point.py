@@ -15,6 +15,7 @@ from runner.step.setting import Setting
 from runner.step.step import Empty, Lifetime, Step
 from steps.copies import missing
 from steps.copies.point import Copying
+from steps.copies.repacked import CannotCompressError, require_zstd
 from steps.points.place import Place
 from steps.qemu import img
 from steps.repository import reader
@@ -47,6 +48,7 @@ class CopyNewPoint(Step[CopyNewPointIn, Empty, NewPointCopied]):
     already: a copy that fails is a warning, and the next run makes up for it."""
 
     name = "copy-new-point"
+    harmless = True
     lifetime = Lifetime.KEEP
     In = CopyNewPointIn
     Out = NewPointCopied
@@ -84,7 +86,13 @@ class CopyNewPoint(Step[CopyNewPointIn, Empty, NewPointCopied]):
         if not rules:
             return Preflight()
         text = ", ".join(f"in {rule.to}, {rule.when}" for rule in rules)
-        return Preflight(settings=(Setting(name="copies", text=text),))
+        settings = (Setting(name="copies", text=text),)
+        if ctx is None or known.out is not None:
+            return Preflight(settings=settings)
+        compressed = dict.fromkeys(rule.to for rule in rules if rule.compress is not None)
+        # A copy that fails is a warning, and so is this: it keeps no backup from beginning.
+        problems = tuple(why for to in compressed if (why := _why_not_compressed(ctx, to)))
+        return Preflight(settings=settings, problems=problems)
 
     def report(self, out: NewPointCopied) -> StepReport:
         made = (Statement(about="made", text=f"{text}.") for text in out.copied)
@@ -105,8 +113,26 @@ def _copy(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:
     resumed = origin is not None and origin.run == ctx.run.id
     if new is None or not (resumed or rule.is_due(copied, new.moment)):
         return []
-    due, left = missing.of_vm(vm, there)
+    due, left = missing.of_vm(vm, there, rule)
     for text in left:
         ctx.warn(text)
     points = Copying(ctx, source, to, due, rule).run()
     return [f"Copy of {vm.vm_name}/{point.point} in {rule.to}" for point in points]
+
+
+def _why_not_compressed(ctx: Context, to: str) -> str:
+    """Empty where it can be, and where nobody can tell now."""
+    host, _ = locate(ctx, to)
+
+    def look() -> str:
+        try:
+            require_zstd(ctx, host)
+        except CannotCompressError as error:
+            return error.message
+        except Interrupted:
+            raise
+        except SendenseError:
+            return ""  # a second host that is away today is told by the copy
+        return ""
+
+    return ctx.looked(("zstd", host.name), look)

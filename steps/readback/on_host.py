@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ B3SUM = Program(
     purpose="digests that a repository host makes of its own images",
 )
 
-_MAPS = replace(img.QEMU_IMG, minimum=(5, 1))
+_MAPS = (5, 1)
 """`qemu-img map` of a part of an image (ChangeLog/5.1: --start-offset, --max-length)."""
 
 WINDOW = 32
@@ -112,7 +112,7 @@ class ProvenTools:
 def proven_tools(ctx: Context, host: Host) -> Iterator[ProvenTools]:
     """The room is theirs for as long as the block. Raises ToolMissing, ToolsError, StalledError, NoRoomError,
     CommandError, HostError, Interrupted."""
-    words = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {_require_map(ctx, host)}"
+    words = f"b3sum {B3SUM.require(ctx, host)} and qemu-img {img.QEMU_IMG.require_newer(ctx, host, _MAPS)}"
     with host.tempdir(room=ROOM) as directory:
         _prove(host, directory)
         yield ProvenTools(host, directory, words)
@@ -188,19 +188,13 @@ def examine(ctx: Context, host: Host) -> Observation:
     subject, looked_at = f"host {host.name}", "b3sum and qemu-img, to verify its images without the wire"
     try:
         return good(
-            subject, looked_at, f"b3sum {B3SUM.require(ctx, host)}, qemu-img {_require_map(ctx, host)}"
+            subject,
+            looked_at,
+            f"b3sum {B3SUM.require(ctx, host)}, qemu-img {img.QEMU_IMG.require_newer(ctx, host, _MAPS)}",
         )
     except ToolMissing as missing:
         remedy = "until then each byte that is verified is sent over the wire"
         return noted(subject, looked_at, missing.message, remedy)
-
-
-def _require_map(ctx: Context, host: Host) -> str:
-    """The version of qemu-img. Raises ToolMissing, HostError."""
-    version = img.QEMU_IMG.require(ctx, host)
-    if tuple(int(number) for number in re.findall(r"\d+", version)[:2]) < _MAPS.minimum:
-        raise ToolMissing(host.name, _MAPS, version)
-    return version
 
 
 def _prove(host: Host, directory: str) -> None:

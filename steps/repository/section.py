@@ -22,7 +22,7 @@ class RepositoryLimits(JobModel):
     """How much runs take at once; what is over waits."""
 
     disks: Annotated[int, Field(ge=1)] | None = None
-    """Disks that are written to this repository."""
+    """Disks that are written to this repository, or copied from it into another one."""
 
 
 class BrakeLimits(JobModel):
