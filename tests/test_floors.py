@@ -34,7 +34,7 @@ MAY_SEE: dict[str, str] = {
     "steps/stream": "runner/base",
     "steps/lock": "runner/base runner/hosts runner/events runner/step repository",
     "steps/trail": "runner/base runner/hosts runner/step repository",
-    "steps/brake": "runner/base runner/hosts repository",
+    "steps/brake": "runner/base runner/hosts repository trail",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu trail",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
@@ -65,7 +65,7 @@ MAY_SEE: dict[str, str] = {
     "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest lock nbd vm readback points "
     "new_vm certify",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
-    "repository values",
+    "repository brake values",
     "steps/notices": "runner/base runner/hosts runner/app coverage",
     "steps/metrics": "runner/base runner/hosts runner/events runner/step runner/job runner/app coverage",
     "steps/lab/simulator": "runner/base",

@@ -6,22 +6,19 @@ import json
 import posixpath
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
-from runner.base.errors import Interrupted, SendenseError
+from runner.base.errors import Interrupted, SendenseError, StateError
 from runner.base.slug import slug
 from runner.hosts.files import is_temporary
 from runner.hosts.host import Host
 from runner.step.context import Context
 from steps.backup import point_manifest
 from steps.backup.unpublished import MixedUpError, Unpublished
-from steps.brake import released
+from steps.brake import publishing
 from steps.qemu import img
 from steps.repository import layout, manifest, saved_files
-from steps.repository.history import Entry
 from steps.repository.manifest import Manifest
 from steps.repository.section import brake_of
-from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import VmDirectory
 from steps.vsphere import datastores, snapshots
 from steps.vsphere.client import vcenter
@@ -56,18 +53,25 @@ def complete(ctx: Context, inputs: Unpublished, host: Host, point: str) -> None:
         synced.result()
     for sentence in made.clocks:
         ctx.warn(sentence)
-    if (brake := _brake(ctx, inputs, host, there.result().seen, made)) is not None:
-        ctx.warn(f"{inputs.vm.name}: {brake}")
+    made, braked = _judged(ctx, inputs, host, there.result().seen, made)
+    if braked is not None:
+        ctx.warn(f"{inputs.vm.name}: {braked}")
     host.write(posixpath.join(directory, layout.MANIFEST), manifest.dump(made))
     # The names of all files, too, before the rename that lists the point.
     host.sync(posixpath.join(directory, layout.VM_FILES), directory)
 
 
-def _brake(ctx: Context, inputs: Unpublished, host: Host, before: VmDirectory, made: Manifest) -> str | None:
-    """Why retention deletes nothing of the VM once the point is there, in words; None where it may."""
-    new = Entry(posixpath.join(before.path, made.point), made, Marks())
-    repository = inputs.disks[0].image.repository
-    return released.sentence(host, replace(before, entries=(*before.entries, new)), brake_of(ctx, repository))
+def _judged(
+    ctx: Context, inputs: Unpublished, host: Host, before: VmDirectory, made: Manifest
+) -> tuple[Manifest, str | None]:
+    """The manifest with what the brake notes in it, and why retention deletes nothing of the VM once the
+    point is there, in words; None where it may."""
+    limits = brake_of(ctx, inputs.disks[0].image.repository)
+    try:
+        made, brake = publishing.judged(host, before, made, limits, ctx.warn)
+    except StateError as error:  # retention deletes nothing either
+        return made, error.message
+    return made, None if brake is None else brake.sentence
 
 
 def orphaned(inputs: Unpublished, host: Host) -> Iterator[str]:

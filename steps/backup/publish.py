@@ -22,6 +22,7 @@ from steps.points.dependants import refuse_if_built_on
 from steps.points.figures import verified
 from steps.repository import layout, locked, manifest, marker, verification_records, vm_place
 from steps.repository.locked import is_immutable
+from steps.repository.manifest import Manifest
 from steps.repository.section import locate
 from steps.repository.verification_records import Protection
 from steps.trail import log, witness
@@ -78,7 +79,7 @@ class Publish(Step[Unpublished, Empty, Published]):
         path = directory and vm_place.point_of_run(host, directory, ctx.run.id)
         if not path or (point_files.leftovers(host, path, inputs) and not is_immutable(host, path)):
             return None
-        found = _published(ctx, inputs, host, path, None)
+        found = _published(ctx, inputs, host, path, manifest.read(host, path), None)
         if recorded is None or recorded.witness is None or found.witness is None:
             return found
         # Which entry of the log it is, the record alone knows.
@@ -106,12 +107,14 @@ class Publish(Step[Unpublished, Empty, Published]):
             except FileExistsError as error:
                 raise PointExistsError(path, host.name) from error
         # As long as there are leftovers: a run that is killed before it logged this comes here again.
-        head = log.note(ctx, host, root, "publish", vm=directory, points=(posixpath.basename(path),))
+        made = manifest.read(host, path)
+        noted, unusual = log.of(ctx, host, root), None if made is None else made.unusual
+        head = noted.note("publish", vm=directory, points=(posixpath.basename(path),), unusual=unusual)
         # Only now, since until the rename a crash must find that the disks are copied and verified.
         _remove(host, path, point_files.leftovers(host, path, inputs))
         # The rename is durable already (`Host.rename`); this is that the markers are gone.
         host.sync(path)
-        return _published(ctx, inputs, host, path, head)
+        return _published(ctx, inputs, host, path, made, head)
 
     def undo(self, ctx: Context, inputs: Unpublished, out: Published) -> None:
         """Takes the point from the list: it is a `.partial` again, whose disks can be deleted one by
@@ -205,7 +208,9 @@ def _restore(out: Published, image: str) -> Command:
     )
 
 
-def _published(ctx: Context, inputs: Unpublished, host: Host, path: str, head: Head | None) -> Published:
+def _published(
+    ctx: Context, inputs: Unpublished, host: Host, path: str, made: Manifest | None, head: Head | None
+) -> Published:
     images = [disk.image for disk in inputs.disks]
     return Published(
         vm=inputs.vm.name,
@@ -216,14 +221,13 @@ def _published(ctx: Context, inputs: Unpublished, host: Host, path: str, head: H
         disks=tuple(posixpath.join(path, layout.image(image.key)) for image in images),
         level=manifest.weakest([disk.proven for disk in inputs.disks]),
         made=tuple(_made(disk) for disk in inputs.disks),
-        witness=_witness(ctx, inputs, host, path, head),
+        witness=None if made is None else _witness(ctx, inputs, host, path, made, head),
     )
 
 
-def _witness(ctx: Context, inputs: Unpublished, host: Host, path: str, head: Head | None) -> Witnessed | None:
-    made = manifest.read(host, path)
-    if made is None:
-        return None
+def _witness(
+    ctx: Context, inputs: Unpublished, host: Host, path: str, made: Manifest, head: Head | None
+) -> Witnessed:
     directory = posixpath.dirname(path)
     key = ("uuid of repository", inputs.repository)
     return Witnessed(

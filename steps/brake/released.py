@@ -8,7 +8,7 @@ from typing import Literal
 from runner.base.errors import StateError
 from runner.base.sealed import Damaged, seal, unseal
 from runner.hosts.host import Host
-from steps.brake.nights import Brake, brake
+from steps.brake.nights import Brake, Judged, judge
 from steps.repository import layout
 from steps.repository.manifest import PointName
 from steps.repository.recorded import Amount, Recorded, UtcTime
@@ -28,16 +28,22 @@ class Released(Recorded):
     at: UtcTime
 
 
-def of_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Brake | None:
-    """Whether the brake is on. The record of a release is read only where it matters. Raises StateError for a
-    damaged one, HostError."""
+def judge_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Judged:
+    """The record of a release is read only where it matters. Raises StateError for a damaged one,
+    HostError."""
     points = [entry.manifest for entry in vm.entries]
-    if brake(points, limits) is None:
-        return None
+    found = judge(points, limits)
+    if found.brake is None and found.unusual is not True:
+        return found
     known = read(host, vm.path)
     # By sequence: the point itself may be deleted since.
     looked_at = 0 if known is None else sum((one.sequence or 0) <= known.sequence for one in points)
-    return brake(points, limits, looked_at)
+    return judge(points, limits, looked_at)
+
+
+def of_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Brake | None:
+    """Whether the brake is on. Raises as `judge_vm`."""
+    return judge_vm(host, vm, limits).brake
 
 
 def sentence(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> str | None:

@@ -76,6 +76,10 @@ class Protection:
     """Whether these are copies of another repository's points."""
     unread: tuple[str, ...] = ()
     """Sentences: what may be a point of it, and cannot be read."""
+    braked: str | None = None
+    """Why nothing of it is deleted as long as its brake is on; empty: it is off; None: nobody has looked."""
+    braked_since: str = ""
+    """The point that it came on with."""
 
     @property
     def when_published(self) -> float:
@@ -119,11 +123,17 @@ class Protections:
 def read(host: Host, root: str, name: str) -> Iterator[Protection]:
     """Of each VM in the repository at `root`, called `name`. Raises NotARepositoryError, UnreadableError,
     CommandError, HostError."""
+    for vm in vms(host, root):
+        yield of(vm, name)
+
+
+def vms(host: Host, root: str) -> Iterator[VmDirectory]:
+    """Those of which the repository at `root` has something. Raises as `read`."""
     found = whole.take(host, root)
     # One VM's points after the other: as models those of 10,000 VMs take half a gigabyte.
     for vm in map(found.vm, found.directories()):
         if vm.entries or vm.unread:
-            yield of(vm, name)
+            yield vm
 
 
 def of(vm: VmDirectory, repository: str) -> Protection:

@@ -21,6 +21,8 @@ point is, is told all the same."""
 DRILL = "drill-new-point"
 """The step of a backup that drills what it made: its failure is a warning of the run, and told here by what
 is recorded with the VM's points."""
+BACKUP = "publish"
+"""The step of a job that makes points, which may put a VM's brake on."""
 
 
 def after_run(after: After) -> None:
@@ -46,8 +48,9 @@ def after_run(after: After) -> None:
 
 
 def standings(after: After, now: datetime) -> Iterator[Standing]:
-    rpo, drills = after.job.rpo, any(spec.uses == DRILL for spec in after.job.steps)
-    known = _protections(after) if rpo is not None or drills else {}
+    rpo, uses = after.job.rpo, {spec.uses for spec in after.job.steps}
+    drills = DRILL in uses
+    known = _protections(after) if rpo is not None or uses & {DRILL, BACKUP} else {}
     for one in after.ended:
         found = known.get(one.item)
         drill = found.drill if drills and found is not None else None
@@ -58,6 +61,8 @@ def standings(after: After, now: datetime) -> Iterator[Standing]:
             too_old=None if rpo is None or one.item not in known else _age(found, rpo, now),
             drill=None if drill is None or found is None else _drill(drill, unread=bool(found.drills_unread)),
             drill_failed=drill is not None and drill.verdict == "failed",
+            braked=None if found is None else found.braked,
+            braked_since="" if found is None else found.braked_since,
         )
 
 

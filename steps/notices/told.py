@@ -14,8 +14,8 @@ NAME = "notices.json"
 
 SCHEMA_VERSION: Literal[1] = 1
 
-Kind = Literal["failed", "too-old", "drill"]
-KINDS: tuple[Kind, ...] = ("failed", "too-old", "drill")
+Kind = Literal["failed", "too-old", "drill", "brake"]
+KINDS: tuple[Kind, ...] = ("failed", "too-old", "drill", "brake")
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,16 @@ class Standing:
     """What its newest drill came to; empty: it passed; None: that is unknown, or there was none."""
     drill_failed: bool = False
     """Whether it failed: else it is undecided."""
+    braked: str | None = None
+    """Why retention deletes nothing of it as long as its brake is on; empty: it is off; None: that is
+    unknown."""
+    braked_since: str = ""
+    """The point that it came on with."""
 
     def says(self, kind: Kind) -> str | None:
-        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill}[kind]
+        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill, "brake": self.braked}[
+            kind
+        ]
 
 
 class Open(Model):
@@ -50,9 +57,14 @@ class Open(Model):
     drill: datetime | None = None
     drill_failed: bool = False
     """Whether it was told that it failed, and not only that it is undecided."""
+    brake: datetime | None = None
+    braked_since: str = ""
+    """The point that it had come on with."""
 
     def since(self, kind: Kind) -> datetime | None:
-        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill}[kind]
+        return {"failed": self.failed, "too-old": self.too_old, "drill": self.drill, "brake": self.brake}[
+            kind
+        ]
 
 
 class Told(Model):
@@ -90,6 +102,8 @@ def news(
         was = before.open.get(one.subject, Open(name=one.name))
         if one.drill_failed and not was.drill_failed:
             was = was.model_copy(update={"drill": None})  # that it was undecided is another story
+        if one.braked and one.braked_since != was.braked_since:
+            was = was.model_copy(update={"brake": None})  # released since, and on again
         since = {kind: _settle(one, kind, was.since(kind), at, lines) for kind in KINDS}
         if any(since.values()):
             still[one.subject] = Open(
@@ -98,6 +112,8 @@ def news(
                 too_old=since["too-old"],
                 drill=since["drill"],
                 drill_failed=since["drill"] is not None and (one.drill_failed or was.drill_failed),
+                brake=since["brake"],
+                braked_since="" if since["brake"] is None else one.braked_since or was.braked_since,
             )
     return lines, Told(open=still)
 

@@ -20,9 +20,11 @@ _TITLES: Mapping[tuple[Kind, bool], str] = {
     ("failed", False): "failed",
     ("too-old", False): "too old for the rpo",
     ("drill", False): "did not pass a drill",
+    ("brake", False): "on hold, as if being encrypted",
     ("failed", True): "recovered",
     ("too-old", True): "young enough again",
     ("drill", True): "passed a drill again",
+    ("brake", True): "no longer on hold",
 }
 
 

@@ -99,6 +99,26 @@ class Sampled(Recorded):
         return self
 
 
+class SetNight(Recorded):
+    """Most VMs of a set changed far more than they do otherwise."""
+
+    set: str
+    """The job's name."""
+    unusual: Amount
+    """VMs that did, when it first were most."""
+    of: Amount
+    """VMs of the set."""
+
+    @property
+    def what(self) -> str:
+        return f"{self.unusual} of {self.of} VMs of {self.set} changed far more than they do otherwise"
+
+    @property
+    def why(self) -> str:
+        """To come after a point's name."""
+        return f"is of a night in which {self.what}"
+
+
 class Origin(Recorded):
     """Where a copy of a restore point was copied from."""
 
@@ -207,6 +227,11 @@ class Manifest(Recorded):
     """Versions by name."""
     saved: dict[FileName, str] = {}
     """SHA-256 (hex) of each file in ``vm/``, by its name. Empty: made before that was noted."""
+    unusual: bool | None = None
+    """Whether its VM had changed so much that it counts where most of a set does, by the limits of that day.
+    None: that is not known."""
+    of_set: SetNight | None = None
+    """What its set did since the VM's point before."""
     copied: Origin | None = None
     """None: it is no copy. A copy says of images what was made here, and of all else what its original
     says."""

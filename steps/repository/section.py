@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from runner.base.model import HOW, Duration, HostName, JobModel, Size
-from runner.base.units import GiB, human_bytes
+from runner.base.units import GiB, MiB, human_bytes
 from runner.hosts.host import Host
 from runner.hosts.state_place import StatePlace
 from runner.step.context import Context
@@ -34,6 +34,11 @@ class BrakeLimits(JobModel):
     """Bytes: with less changed it is no such night."""
     incompressible: Annotated[float, Field(gt=0, le=1)] = 0.9
     """The share of what changed on a disk that looks encrypted, where little of what changed before did."""
+    set_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The share of a set's VMs: where more of them than that change so many times as much, nothing is deleted
+    of any; 1: whatever they do."""
+    set_least: Size = 256 * MiB
+    """As `least`, of each VM that counts for its set."""
     quiet: Annotated[int, Field(ge=1)] = 3
     """Days in a row whose restore points are as others, after which it is released by itself."""
 

@@ -55,11 +55,16 @@ class Told(Model):
     """Names."""
     text: str
     """What else is to be said of it."""
+    unusual: bool | None = None
+    """Of a publication: `Manifest.unusual`."""
 
     @property
     def line(self) -> str:
         """Without braces: what stands before and behind it, the host adds."""
-        return json.dumps(self.to_json_value(), ensure_ascii=True, separators=(",", ":"))[1:-1]
+        told = self.to_json_value()
+        if self.unusual is None:
+            del told["unusual"]
+        return json.dumps(told, ensure_ascii=True, separators=(",", ":"))[1:-1]
 
 
 class Entry(Told):

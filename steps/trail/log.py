@@ -36,7 +36,15 @@ class Log:
     run: str = ""
     commit: str | None = None
 
-    def note(self, act: Act, *, vm: str, points: Sequence[str] = (), text: str = "") -> Head | None:
+    def note(
+        self,
+        act: Act,
+        *,
+        vm: str,
+        points: Sequence[str] = (),
+        text: str = "",
+        unusual: bool | None = None,
+    ) -> Head | None:
         """Durable when it returns; None if it could not be logged, which is a warning. `vm`: the VM's
         directory, or its name. Raises Interrupted."""
         told = Told(
@@ -50,6 +58,7 @@ class Log:
             vm=posixpath.basename(vm),
             points=tuple(points),
             text=text,
+            unusual=unusual,
         )
         try:
             return append(self.host, self.root, told)

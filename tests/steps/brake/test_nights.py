@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from runner.base.units import DAY, GiB, MiB
-from steps.brake.nights import Brake, brake
-from steps.repository.manifest import Manifest, Sampled
+from steps.brake.nights import Brake, brake, judge
+from steps.repository.manifest import Manifest, Sampled, SetNight
 from steps.repository.section import BrakeLimits
 from tests.chain import FIRST, manifest_of
 
@@ -107,8 +107,89 @@ def test_points_of_three_days_that_are_as_others_release_it():
 def test_what_was_looked_at_does_not_put_it_on_again():
     points = with_last(nights(*USUAL), 3 * GiB)
     assert brake(points, LIMITS, released=len(points)) is None
-    again = brake(with_last(points, 4 * GiB), LIMITS, released=len(points))
+    again = brake(with_last(points, 7 * GiB), LIMITS, released=len(points))
     assert again is not None and again.point == night(len(points), None).point
+
+
+def test_a_vm_that_stays_larger_is_released_once():
+    points = with_last(nights(*USUAL), 3 * GiB)
+    looked_at = len(points)
+    for size in (5 * GiB, 2 * GiB, 200 * MiB, 4 * GiB, 3 * GiB, 300 * MiB, 5 * GiB) * 4:
+        points = with_last(points, size)
+        assert brake(points, LIMITS, released=looked_at) is None, len(points)
+
+
+@pytest.mark.parametrize(
+    ("after", "last"),
+    [((), 7 * GiB), ((5 * GiB, 5 * GiB), 11 * GiB), ((200 * MiB,) * 10, 3 * GiB)],
+    ids=["more than twice as much", "twice as much as what nobody looked at", "ten points later"],
+)
+def test_a_release_is_of_what_was_looked_at(after: tuple[int, ...], last: int):
+    points = with_last(nights(*USUAL), 3 * GiB)
+    looked_at = len(points)
+    for size in after:
+        points = with_last(points, size)
+    assert brake(points, LIMITS, released=looked_at) is None
+    assert brake(with_last(points, last), LIMITS, released=looked_at) is not None
+
+
+def test_a_disk_that_stays_incompressible_is_released_once():
+    points = with_last(nights(*USUAL * 2), 220 * MiB, share=0.97)
+    looked_at = len(points)
+    for _ in range(25):
+        points = with_last(points, 220 * MiB, share=0.97)
+        assert brake(points, LIMITS, released=looked_at) is None
+
+
+def test_what_was_released_as_large_may_not_become_incompressible_too():
+    points = with_last(nights(*USUAL), 2 * GiB)
+    assert brake(with_last(points, 2 * GiB, share=1.0), LIMITS, released=len(points)) is not None
+
+
+OF_SET = SetNight(set="gold", unusual=7, of=12)
+
+
+def noted(points: list[Manifest]) -> list[Manifest]:
+    """The last of them is of a night in which most VMs of the set changed so much."""
+    return [*points[:-1], points[-1].model_copy(update={"of_set": OF_SET})]
+
+
+@pytest.mark.parametrize("size", [200 * MiB, 900 * MiB], ids=["as always", "more, and below a gibibyte"])
+def test_what_most_of_its_set_did_puts_it_on_whatever_it_did_itself(size: int):
+    points = noted(with_last(nights(*(10 * MiB,) * 5), size))
+    found = brake(points, LIMITS)
+    assert found is not None and found.of_set == OF_SET
+    assert "is of a night in which 7 of 12 VMs of gold changed far more than they do otherwise" in found.sentence
+    assert brake(points, BrakeLimits(set_share=1)) is None
+    assert brake(points, LIMITS, released=len(points)) is None
+    for _ in range(2):
+        points = with_last(points, 10 * MiB)
+        assert brake(points, LIMITS) is not None
+    assert brake(with_last(points, 10 * MiB), LIMITS) is None, "three days later"
+
+
+def test_of_a_vm_of_a_set_it_is_noted_how_much_it_changed():
+    small = nights(*(10 * MiB,) * 5)
+    assert judge(with_last(small, 900 * MiB), LIMITS).unusual is True
+    assert judge(with_last(small, 90 * MiB), LIMITS).unusual is False, "nine times"
+    assert judge(with_last(nights(*(5 * MiB,) * 5), 60 * MiB), LIMITS).unusual is False, "next to nothing"
+    assert judge(with_last(small[:2], 900 * MiB), LIMITS).unusual is None
+    assert judge(with_last(small, 900 * MiB, whole=True), LIMITS).unusual is None
+    seen = with_last(small, 500 * MiB)
+    assert judge(with_last(seen, 900 * MiB), LIMITS, released=len(seen)).unusual is False, "it was looked at"
+
+
+def test_encryption_of_a_set_that_goes_on_does_not_become_usual():
+    points = nights(*(10 * MiB,) * 5)
+    for _ in range(25):
+        points = noted(with_last(points, 500 * MiB))
+        found = judge(points, LIMITS)
+        assert found.unusual and found.brake is not None
+        assert found.brake.since == points[5].point
+    notices = {found.notice for found in (brake(points[:number], LIMITS) for number in range(6, 30)) if found}
+    assert notices == {
+        "7 of 12 VMs of gold changed far more than they do otherwise: nothing is deleted until somebody has looked at it"
+    }
 
 
 def test_thresholds_are_the_sites():

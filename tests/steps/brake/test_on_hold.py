@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from runner.base.units import GiB, MiB
-from steps.brake import released
+from steps.brake import publishing, released
+from steps.brake.nights import Brake
 from steps.copy import sampling
 from steps.copy.extents import WHOLE
 from steps.copy.sampling import Sampling
 from steps.points import retention_plan, room
 from steps.repository import layout, reader
-from steps.repository.manifest import Sampled, dump
+from steps.repository.manifest import Manifest, Sampled, SetNight, dump
 from steps.repository.naming import Names
 from steps.repository.retention import Policy
 from steps.repository.section import BrakeLimits
+from steps.trail.log import Log
 from tests.chain import BRAKE, NOW, Chain
 from tests.chains import manifest_of
 from tests.hub import Hub
@@ -78,6 +81,43 @@ def test_a_release_that_cannot_be_read_releases_nothing(hub: Hub, encrypted: Cha
     (encrypted.directory / layout.BRAKE_RELEASED).write_text(json.dumps({"schema_version": 1}))
     found = plan(hub, encrypted)
     assert found.plan.drops == () and layout.BRAKE_RELEASED in (found.braked or "")
+
+
+def in_a_night_of_its_set(hub: Hub, made: Chain, others: tuple[bool, ...]) -> tuple[Manifest, Brake | None]:
+    """What is made of a point of 1010 MiB, in a night in which other VMs of the set were published before."""
+    for number, unusual in enumerate(others):
+        log = Log(hub.host, hub.root, f"gold/vm{number}", hub.context().warn)
+        log.note("publish", vm=f"/r/vm{number}", unusual=unusual)
+    vm = reader.read(hub.host, str(made.directory))
+    before = replace(vm, entries=vm.entries[:-1])
+    disks = tuple(
+        disk.model_copy(update={"sampled": Sampled(changed=1010 * MiB, whole=False, blocks=64, incompressible=3)})
+        for disk in vm.entries[-1].manifest.disks
+    )
+    point = vm.entries[-1].manifest.model_copy(update={"job": "gold/pgtest1-x", "disks": disks})
+    return publishing.judged(hub.host, before, point, BRAKE, hub.context().warn)
+
+
+def test_a_vm_is_on_hold_with_most_of_its_set(hub: Hub, encrypted: Chain):
+    made, brake = in_a_night_of_its_set(hub, encrypted, (True, True, False))
+    assert made.unusual and made.of_set == SetNight(set="gold", unusual=3, of=4)
+    assert brake is not None and brake.of_set == made.of_set
+    (encrypted.path(4) / layout.MANIFEST).write_bytes(dump(made))
+    found = plan(hub, encrypted)
+    assert found.plan.drops == () and "3 of 4 VMs of gold" in (found.braked or "")
+
+
+def test_a_vm_alone_below_a_gibibyte_is_not(hub: Hub, encrypted: Chain):
+    made, brake = in_a_night_of_its_set(hub, encrypted, (True, False, False))
+    assert (made.unusual, made.of_set, brake) == (True, None, None)
+
+
+def test_where_the_log_cannot_be_read_the_brake_goes_by_the_vm_alone_and_says_so(hub: Hub, encrypted: Chain):
+    (Path(hub.root) / layout.LOG).mkdir()
+    made, brake = in_a_night_of_its_set(hub, encrypted, ())
+    assert (made.unusual, made.of_set, brake) == (True, None, None)
+    (warning,) = hub.warnings
+    assert warning.startswith("how much the other VMs of gold changed is unknown, so the brake goes by this VM alone: ")
 
 
 @pytest.mark.parametrize(("content", "share"), [(MIB[:MiB], 0.0), (os.urandom(MiB), 1.0)], ids=["text", "encrypted"])

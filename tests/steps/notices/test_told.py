@@ -106,6 +106,28 @@ def test_what_was_told_of_a_drill_outlives_a_night_that_failed_of_something_else
     ]
 
 
+def braked(since: str | None) -> Standing:
+    """`since`: the point that it came on with; empty: it is off; None: that is unknown."""
+    why = f"{since} changed 3.0 GiB: nothing is deleted until somebody has looked at it" if since else since
+    return Standing("1", "vm1", braked=why, braked_since=since or "")
+
+
+def test_a_brake_is_told_once_and_again_where_it_came_on_anew() -> None:
+    on, off = [("vm1", "brake", False)], [("vm1", "brake", True)]
+    assert nights(*([braked(since)] for since in ["p1", "p1", None, "p1", "", "p6", "p9", "p9", ""])) == [
+        on, NOTHING, NOTHING, NOTHING, off, on, on, NOTHING, off
+    ]  # fmt: skip
+
+
+def test_a_notice_of_a_set_on_hold_has_its_cause_once() -> None:
+    why = "201 of 400 VMs of gold changed far more than they do otherwise: nothing is deleted until somebody has looked"
+    lines = [Line(f"vm{number}", why, "brake") for number in range(388)]
+    told = notice("gold", lines, of=400, look="x")
+    assert told.title == "sendense: gold: 388 on hold, as if being encrypted, of 400 VMs"
+    assert not told.good
+    assert told.body.splitlines()[1].startswith(f"- 388 VMs, one cause: {why} (vm0, vm1, ")
+
+
 def test_a_notice_of_drills_says_of_whom_and_what() -> None:
     lines = [Line("db", "p1 does not boot: kernel panic", "drill"), Line("web", "", "drill", NIGHT)]
     told = notice("gold", lines, of=400, look="x")
