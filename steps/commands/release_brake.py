@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from runner.app.outside import context_outside_of_runs
-from runner.base.errors import SendenseError, UsageError
+from runner.base.errors import Interrupted, SendenseError, UsageError
 from runner.base.units import counted
 from runner.base.waiting import NEVER
 from runner.cli.options import print_json
@@ -115,6 +115,8 @@ class _Release:
         for vm in wanted:
             try:
                 point = self._one(vm)
+            except Interrupted:
+                raise
             except SendenseError as error:  # of one VM: others have no part in it
                 self.failures.append(error)
                 print(f"sendense: {error}", file=sys.stderr)
