@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runner.base.errors import DifferenceError, StateError
+from runner.base.errors import DifferenceError, Interrupted, SendenseError, StateError
 from runner.base.model import Model
 from runner.hosts.host import Host
 from runner.step.context import Context
@@ -164,18 +164,24 @@ class Copying:
         self.to.host.write(posixpath.join(self.directory, layout.IDENTITIES), content)
 
     def _put(self, point: str) -> PointCopied | None:
-        """None if it vanished meanwhile, which is a warning."""
-        source, host = self.source, self.to.host
-        path = posixpath.join(source.path, self.vm.name, point)
+        """None if it vanished meanwhile, which is a warning: the other repository's retention does not wait
+        for copies."""
+        path = posixpath.join(self.source.path, self.vm.name, point)
         try:
-            found, made = stored.read(source.host, source.path, path), manifest.read(source.host, path)
-        except StateError:
-            if source.host.exists(path):
+            return self._copy(path)
+        except Interrupted:
+            raise
+        except (SendenseError, FileNotFoundError):
+            if self.source.host.exists(path):
                 raise
-            made = None
+        self.ctx.warn(f"{self.vm.vm}/{point} was deleted in {self.source.name} before it could be copied")
+        return None
+
+    def _copy(self, path: str) -> PointCopied:
+        source, host = self.source, self.to.host
+        found, made = stored.read(source.host, source.path, path), manifest.read(source.host, path)
         if made is None:
-            self.ctx.warn(f"{self.vm.vm}/{point} was deleted in {source.name} before it could be copied")
-            return None
+            raise FileNotFoundError(path)
         if not host.exists(self.partial):
             host.mkdir(self.partial)
         below = missing.older(reader.read(host, self.directory), made)
@@ -183,10 +189,9 @@ class Copying:
         flat = self.form.is_flat(next(fulls, None), made.moment)
         disks = tuple(self._disk(disk, found, below, flat=flat) for disk in made.disks)
         self._complete(path, made, disks)
-        target = posixpath.join(self.directory, point)
-        host.rename(self.partial, target)
-        self._log(point)
-        return _told(point, disks)
+        host.rename(self.partial, posixpath.join(self.directory, made.point))
+        self._log(made.point)
+        return _told(made.point, disks)
 
     def _disk(self, disk: PointDisk, found: StoredPoint, older: Sequence[Entry], *, flat: bool) -> PointDisk:
         (original,) = (one for one in found.disks if one.key == disk.key)
@@ -235,6 +240,8 @@ class Copying:
             if made.saved and (name not in there or hashlib.sha256(content).hexdigest() != made.saved[name]):
                 raise SavedDiffersError(file, host.name)
             found.append((name, content))
+        if not host.exists(path):  # what is gone has no files, which is not to say that it had none
+            raise FileNotFoundError(path)
         return found
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 import posixpath
 from typing import Annotated
 
-from runner.base.errors import Interrupted, SendenseError
+from runner.base.errors import Interrupted, SendenseError, is_transient
 from runner.base.model import JobModel, Model, SectionName
+from runner.base.waiting import again
+from runner.events.events import NodeRetrying
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
@@ -23,6 +25,11 @@ from steps.repository.section import locate
 from steps.values.cleaned import Cleaned
 from steps.values.copy_rule import CopyRule
 from steps.values.published import Published
+
+RETRIES = 8
+LONGEST_WAIT = 60.0
+"""Seconds, in a row without progress, as `template: copy` has them: three minutes, in which a repository host
+can reboot."""
 
 
 class CopyNewPointIn(JobModel):
@@ -71,7 +78,7 @@ class CopyNewPoint(Step[CopyNewPointIn, Empty, NewPointCopied]):
             if ctx.stop.is_set():
                 break
             try:
-                copied += _copy(ctx, inputs, rule)
+                copied += _resuming(ctx, inputs, rule)
             except Interrupted:
                 break  # the backup is done; the next run copies
             except SendenseError as error:
@@ -99,6 +106,38 @@ class CopyNewPoint(Step[CopyNewPointIn, Empty, NewPointCopied]):
         return StepReport(
             statements=(*made, *(Statement(about="noted", text=f"{one}.") for one in out.trouble))
         )
+
+
+def _resuming(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:
+    """As `_copy`. What was begun resumes inside the image, since the next run would copy it from the start.
+    What could not even begin is left to that: a host that is down must not hold up the run of every VM."""
+    begun = False
+    ctx.advanced.clear()
+
+    def has_advanced() -> bool:
+        nonlocal begun
+        found = ctx.advanced.is_set()
+        begun = begun or found
+        ctx.advanced.clear()
+        return found
+
+    def attempt(number: int) -> list[str]:
+        # The lock there ends with it: as long as it is held, nothing is written on any host without it.
+        with ctx.scope():
+            return _copy(ctx, inputs, rule)
+
+    def tell(error: BaseException, wait: float, number: int) -> None:
+        ctx.emit(NodeRetrying(node=ctx.node, error=str(error), wait=wait, attempt=number))
+
+    return again(
+        attempt,
+        on=lambda error: is_transient(error) and (begun or ctx.advanced.is_set()),
+        stop=ctx.stop,
+        attempts=1 + RETRIES,
+        longest=LONGEST_WAIT,
+        advanced=has_advanced,
+        before_pause=tell,
+    )
 
 
 def _copy(ctx: Context, inputs: CopyNewPointIn, rule: CopyRule) -> list[str]:

@@ -14,8 +14,10 @@ import pytest
 
 from runner.base.units import MiB
 from runner.cli import main
+from steps.copies.disk import DiskCopy
 from steps.qemu import img
 from steps.repository import layout, marker, reader
+from steps.repository.manifest import PointDisk
 from steps.trail import witness
 from tests.chain import FIRST, Chain, qemu
 from tests.hub import tree
@@ -65,6 +67,33 @@ def test_what_the_chain_was_rebased_onto_does_not_matter_to_a_copy(site: Path, c
     there = copies(chain)
     assert there.whole() == {chain.points[0], chain.points[2]}
     assert manifest_of(there.path(2)).disks[0].parent == chain.points[0]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_point_that_is_deleted_while_it_is_copied_is_named_and_the_others_are_copied(
+    site: Path, chain: Chain, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Its first disk is, and then the retention of its repository takes it, and what it stood on is rebuilt."""
+    for number in (1, 2):
+        shutil.rmtree(chain.path(number))
+    original, make = chain.path(0), DiskCopy.make
+
+    def delete(copying: DiskCopy, made: PointDisk) -> PointDisk:
+        if when == "before" and made.key == 2001 and original.exists():
+            shutil.rmtree(original)
+        done = make(copying, made)
+        if when == "after" and made.key == 2001 and original.exists():
+            shutil.rmtree(original)
+        return done
+
+    monkeypatch.setattr(DiskCopy, "make", delete)
+    chain.add({2000: None, 2001: None}, {2000: ((0, 512, 4),)})
+    shutil.rmtree(chain.path(3))
+    assert run(site) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{chain.points[0]} was deleted in main before it could be copied" in said
+    assert copies(chain).whole() == {chain.points[4]}
+    assert not list(copies(chain).root.rglob(f"*{layout.PARTIAL}"))
 
 
 def test_rot_in_the_original_is_found_and_not_copied(
