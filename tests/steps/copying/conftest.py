@@ -27,12 +27,12 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def chain(hub: Hub) -> Chain:
-    """A full and three incrementals: new bytes, a block that became zero, and one that changed back."""
+    """A full and three incrementals: new bytes, a block that became zero, and one that changed back; a disk that goes."""
     made = Chain(Path(hub.root))
     made.add({2000: None, 2001: None}, {2000: ((0, 512, 1), (2 * MiB, MiB, 7)), 2001: ((MiB, 512, 3),)})
-    made.add({2000: 0, 2001: 0}, {2000: ((MiB, 4096, 2),)})
-    made.add({2000: 1, 2001: 1}, {2000: ((2 * MiB, MiB, 0),), 2001: ((4 * MiB - 512, 512, 9),)})
-    made.add({2000: 2, 2001: 2}, {2000: ((2 * MiB, MiB, 7),)})
+    made.add({2000: 0, 2001: 0}, {2000: ((MiB, 4096, 2),), 2001: ((4 * MiB - 512, 512, 9),)})
+    made.add({2000: 1}, {2000: ((2 * MiB, MiB, 0),)})
+    made.add({2000: 2}, {2000: ((2 * MiB, MiB, 7),)})
     return made
 
 
