@@ -226,7 +226,7 @@ def _locked_meanwhile(host: Host, path: str) -> Iterator[None]:
     except Interrupted:
         raise
     except SendenseError as error:
-        if not locked.is_held(host, path):
+        if not locked.came_meanwhile(host, path):
             raise
         raise IsLockedError(path, host.name) from error
 

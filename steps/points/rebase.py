@@ -252,7 +252,7 @@ class Rebuilding:
         except Interrupted:
             raise
         except SendenseError as error:
-            if not locked.is_held(self.host, path):
+            if not locked.came_meanwhile(self.host, path):
                 raise
             self.finish(posixpath.basename(path))
             raise IsLockedError(path, self.host.name) from error

@@ -103,19 +103,24 @@ def is_held(host: Host, point: str) -> bool:
     )
 
 
-def _attributes(host: Host, options: str, path: str) -> list[str]:
+def came_meanwhile(host: Host, point: str) -> bool:
+    """Of an act on the point that failed: whether it did because that is locked. Where this cannot be seen,
+    the failure itself is to be told."""
     try:
-        return (
-            host.run(("lsattr", options, "--", path), timeout=MINUTE)
-            .stdout.decode(errors="replace")
-            .splitlines()
-        )
-    except CommandError as error:
-        no_flags = any(words in error.stderr for words in _NO_FLAGS)
-        # Without the program the kernel still refuses; any other failure says nothing of the path.
-        if not (no_flags or is_missing(error.exit_code_seen or 0, error.stderr)):
-            raise
-        return []
+        return is_held(host, point)
+    except SendenseError:
+        return False
+
+
+def _attributes(host: Host, options: str, path: str) -> list[str]:
+    argv = ("lsattr", options, "--", path)
+    done = host.run(argv, timeout=MINUTE, ok=None)
+    no_flags = any(words in done.stderr for words in _NO_FLAGS)
+    # Without the program the kernel still refuses; any other failure says nothing of the path.
+    if done.exit_code != 0 and not (no_flags or is_missing(done.exit_code, done.stderr)):
+        raise CommandError(host.name, argv, done.exit_code, done.stderr)
+    # A link or a socket among the files has no flags either, and hides those of no other.
+    return done.stdout.decode(errors="replace").splitlines()
 
 
 def cannot_be_immutable(host: Host, path: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from runner.base.errors import CommandError
 from runner.base.units import DAY, MiB
 from runner.hosts.local import LocalHost
 from steps.backup.publish import Publish
@@ -89,6 +90,17 @@ def test_room_is_not_made_of_what_is_locked(hub: Hub) -> None:
     vm = reader.read(hub.host, str(made.directory))
     assert room._may_go(hub.host, vm, NOW, None) == [*vm.entries[:2]]
     assert room._may_go(hub.host, replace(vm, locked={made.points[0]: UNTIL}), NOW, None) == [vm.entries[1]]
+
+
+def test_a_link_in_a_point_hides_nothing_that_is_immutable(on_ext4: Hub) -> None:
+    made = chain(Path(on_ext4.root), 1)
+    (made.path(0) / "link").symlink_to("/etc")
+    assert not locked.is_held(on_ext4.host, str(made.path(0)))
+    with immutable(made.image(0)):
+        assert locked.is_held(on_ext4.host, str(made.path(0)))
+        assert not locked.is_immutable(on_ext4.host, str(made.path(0)))
+    with pytest.raises(CommandError):  # of what it cannot see it knows nothing
+        locked.is_held(on_ext4.host, str(made.path(0).with_name("gone")))
 
 
 WHERE = {"its directory": ".", "an image": "disk-2000.qcow2", "a file of the VM": "vm/config.json"}
