@@ -71,6 +71,8 @@ class Pruning:
                 self._ctx.check_stop()
                 try:
                     if due.plan.moves:
+                        for point in due.plan.drops:  # else it would be rebuilt for nothing
+                            locked.refuse(self._host, posixpath.join(self._directory, point))
                         self._rebuild(due)
                     else:
                         self._drop_newest(vm, due, label, gone)
