@@ -37,8 +37,11 @@ def judge_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Judged:
         return found
     known = read(host, vm.path)
     # By sequence: the point itself may be deleted since.
-    looked_at = 0 if known is None else sum((one.sequence or 0) <= known.sequence for one in points)
-    return judge(points, limits, looked_at)
+    sequences = [one.sequence or 0 for one in points]
+    # Nobody has looked at what is not there yet: that was forged, to end the brake for ever.
+    if known is None or known.sequence > max(sequences):
+        return found
+    return judge(points, limits, sum(one <= known.sequence for one in sequences))
 
 
 def of_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Brake | None:

@@ -70,6 +70,9 @@ def test_not_even_to_make_room(hub: Hub, encrypted: Chain):
 def test_a_release_holds_until_the_next_such_point(hub: Hub, encrypted: Chain):
     last = manifest_of(encrypted.path(4))
     record = released.Released(point=last.point, sequence=last.sequence or 0, reason="moved", at=datetime.now(UTC))
+    for_ever = record.model_copy(update={"sequence": 10**9})
+    released.write(hub.host, str(encrypted.directory), for_ever)
+    assert plan(hub, encrypted).braked is not None, "of points that are not there yet"
     released.write(hub.host, str(encrypted.directory), record)
     assert plan(hub, encrypted).plan.drops
     encrypted.add({2000: 4}, {2000: ((MiB, 512, 11),)})
