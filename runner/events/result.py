@@ -90,7 +90,11 @@ def _merged(results: Sequence[Result]) -> Result:
     if len(results) == 1:
         return first
     subject = first.subject if len(subjects) == 1 else counted(len(subjects), first.noun)
-    made = ", ".join(one.made for one in results if one.made) if len(results) <= MOST_NAMED else ""
+    made = (
+        ", ".join(dict.fromkeys(one.made for one in results if one.made))
+        if len(results) <= MOST_NAMED
+        else ""
+    )
     return first.model_copy(update={"subject": subject, "parts": tuple(_summed(results)), "made": made})
 
 

@@ -74,7 +74,7 @@ class Copying:
             raise SameRepositoryError(self.source.name, self.to.name)
         if not host.exists(self.directory):
             host.mkdir(self.directory)
-        hold(ctx, host, self.directory, self.vm.vm)
+        hold(ctx, host, self.directory, self._locked)
         there = reader.read(host, self.directory)
         missing.refuse_others(self.to.name, [there])
         if self.form.compress is not None:
@@ -97,7 +97,7 @@ class Copying:
         if not host.exists(self.directory):
             return
         with ctx.scope():
-            hold(ctx, host, self.directory, self.vm.vm)
+            hold(ctx, host, self.directory, self._locked)
             self._log_what_is_not_logged(reader.read(host, self.directory))
             host.remove(self.partial, recursive=True)
 
@@ -109,6 +109,10 @@ class Copying:
     def partial(self) -> str:
         """Where a point is until it is whole."""
         return posixpath.join(self.directory, layout.partial(self.ctx.run.id))
+
+    @property
+    def _locked(self) -> str:
+        return f"VM {self.vm.vm!r} in repository {self.to.name}"
 
     def _uuid(self, place: Place) -> str:
         return marker.require(place.host, place.path).uuid

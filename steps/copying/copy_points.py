@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Annotated
 
 from runner.base.model import Model, SectionName
-from runner.base.units import MiB, counted
+from runner.base.units import MiB
 from runner.events.result import Amount, Result
 from runner.events.step_report import Statement, StepReport
 from runner.step.context import Context
@@ -109,7 +109,7 @@ class CopyPoints(Step[CopyPointsIn, Empty, PointsCopied]):
                 subject=out.vm,
                 noun="VM",
                 parts=(
-                    counted(len(out.points), "point"),
+                    Amount(value=len(out.points), noun="point", label="copied"),
                     Amount(value=written, noun="bytes", label="written"),
                 ),
                 made=f"copies in {out.to}",

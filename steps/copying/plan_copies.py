@@ -98,16 +98,13 @@ class PlanCopies(Step[PlanCopiesIn, Empty, CopiesPlanned]):
     def preflight(
         self, ctx: Context | None, known: Known[PlanCopiesIn, CopiesPlanned]
     ) -> Preflight[CopiesPlanned]:
-        settings = known.settings(repository="repository", to="copies in")
+        settings = known.settings(**{"repository": "repository", "copies in": "to"})
         if ctx is not None and known.inputs is not None and known.inputs.compress is not None:
             host, _ = locate(ctx, known.inputs.to)
             looked_at = "that it can compress: `compress: zstd`"
             zstd = observe(f"host {host.name}", looked_at, lambda: f"qemu-img {require_zstd(ctx, host)}")
             return Preflight(settings=settings, observations=(zstd,))
-        notes = tuple(
-            f"{one.vm}: {counted(len(one.points), 'point')} to copy, from {one.points[0]} on"
-            for one in (() if known.out is None else known.out.due)
-        )
+        notes = () if known.out is None else _foretold(known.out)
         space = None if known.out is None else known.out.space
         return Preflight(settings=settings, notes=notes, space=space)
 
@@ -126,3 +123,10 @@ def _bounds(due: Sequence[VmCopies]) -> size.Bounds:
 def _told(due: Sequence[VmCopies]) -> str:
     points = counted(sum(len(vm.points) for vm in due), "point")
     return f"copies of {points} of {due[0].vm if len(due) == 1 else counted(len(due), 'VM')}"
+
+
+def _foretold(out: CopiesPlanned) -> tuple[str, ...]:
+    due = (
+        f"{one.vm}: {counted(len(one.points), 'point')} to copy, from {one.points[0]} on" for one in out.due
+    )
+    return (*(due if out.due else ("nothing to copy",)), *out.left)

@@ -49,6 +49,6 @@ class Elsewhere:
         if (old := age(own, self._at)) is None:
             return "no-point", why_none(own)
         if rpo is not None and old > rpo:
-            return "too-old", "too old" + newer(own)
+            return "too-old", "too old" + (newer(own) or f": there is no newer one in {jobs[0].source}")
         overdue = next(copied.overdue(own, (), jobs, self._unread, self._at), "")
         return ("no-copy", overdue) if overdue else ("good", "")
