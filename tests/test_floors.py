@@ -52,7 +52,7 @@ MAY_SEE: dict[str, str] = {
     "steps/watch": "runner/base runner/hosts runner/step qemu values boot",
     # Steps: none imports another one.
     "steps/backup": "runner/base runner/hosts runner/events runner/step "
-    "vsphere repository qemu copy trail brake values nbd vm readback points source incremental",
+    "vsphere repository qemu copy lock trail brake values nbd vm readback points source incremental",
     "steps/restore": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy stream trail values nbd points source incremental saved_vm new_vm",
     "steps/rollback": "runner/base runner/events runner/step vsphere repository copy trail values nbd points source incremental",
@@ -106,6 +106,10 @@ LATE = {
         "runner/job/load.py",
         "runner.job.remarks",
     ): "with what runs a job: only entries that say they remark something need it",
+    (
+        "steps/backup/reserve.py",
+        "steps.lock",
+    ): "a plan alone says what a lock lacks, and only of a repository that has one",
     ("steps/backup/point_files.py", "steps.vsphere"): "tags and attributes, with REST: a run alone saves a point",
     ("runner/base/dag.py", "networkx"): "105 ms and 18 MB: it names cycles, which a job has by mistake alone",
     ("runner/base/render.py", "jinja2"): "40 ms: only jobs with a template, pages and reports need it",

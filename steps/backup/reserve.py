@@ -16,7 +16,6 @@ from runner.step.context import Context
 from runner.step.preflight import Known, Preflight
 from runner.step.step import Empty, Lifetime, Step
 from steps.repository import marker, reader, vm_lock, vm_place
-from steps.repository.locked import cannot_be_immutable
 from steps.repository.section import Repository, locate
 from steps.repository.vm_directory import VmDirectory
 from steps.values.reservation import Reservation
@@ -123,8 +122,10 @@ def _foretold(ctx: Context, inputs: ReserveIn, host: Host, root: str) -> tuple[s
         raise LockedError(_named(inputs), holder)
     notes = [f"{directory} on {host.name}", *(f"{one.sentence}; it is ignored" for one in unread)]
     repository: Repository = ctx.section("repositories", inputs.repository)
-    if repository.lock and (why := cannot_be_immutable(host, root)):
-        notes.append(why)
+    if repository.lock:
+        from steps.lock import told
+
+        notes += filter(None, (told.absent(host, root, repository.lock),))
     return tuple(notes)
 
 

@@ -241,6 +241,15 @@ def test_a_plan_says_where_no_lock_can_be_if_the_job_asks_for_one(ramfs: Path, t
     assert any("since its file system (ramfs) makes no files immutable" in note for note in notes) == (kind is Locking)
 
 
+def test_a_plan_says_that_nothing_locks_what_the_job_says_is_locked(today: LockedRepository, tmp_path: Path) -> None:
+    known = Known[ReserveIn, Reservation](inputs=ReserveIn(vm=vm(), repository="main"))
+    context = Locking(HOST, str(today.root), tmp_path).context()
+    nothing = "nothing locks the restore points"
+    assert any(note.startswith(nothing) for note in Reserve().preflight(context, known).notes)
+    today.run()
+    assert not any(note.startswith(nothing) for note in Reserve().preflight(context, known).notes)
+
+
 def job_for(root: Path, directory: Path) -> Path:
     job = directory / "job.yaml"
     job.write_text(JOB.format(root=root))
