@@ -77,6 +77,12 @@ def copying(chain: Chain, hosts: tuple[Path, Path], zygote: Zygote, tmp_path: Pa
     zygote.end()
 
 
+@pytest.fixture
+def packing(chain: Chain, hosts: tuple[Path, Path], zygote: Zygote, tmp_path: Path) -> Iterator[TwoRepositories]:
+    yield TwoRepositories(chain, *hosts, zygote, tmp_path, {"compress": "zstd", "flatten": "weekly"})
+    zygote.end()
+
+
 def test_a_week_is_copied_though_its_run_is_killed_twice_and_then_its_host_is_lost(
     copying: TwoRepositories, chain: Chain
 ) -> None:
@@ -112,3 +118,25 @@ def test_a_copy_is_finished_by_the_same_command(copying: TwoRepositories, what: 
     assert there == set(copying.chain.points[: len(there)]), "the oldest first"
     copying.until_done(code)
     copying.assert_all_copied()
+
+
+REBUILT = f"rename {layout.image(2000)}{layout.REBUILT}"
+
+OF_A_FORM = tuple(
+    (what, f"{moment}@{number}")
+    for what, moment, number in product(
+        (*RUN, "second"), ("did popen qemu-img convert", f"doing {REBUILT}", f"did {REBUILT}"), (1, 2)
+    )
+)
+"""The first is compressed, the second made one without a backing file as well: it is of another week."""
+
+
+@pytest.mark.parametrize(("what", "moment"), OF_A_FORM if TORTURE else ())
+def test_copies_that_are_compressed_and_flattened_are_finished_by_the_same_command(
+    packing: TwoRepositories, what: str, moment: str
+) -> None:
+    code = packing.kill(what, moment)
+    if what not in RUN:
+        assert code == 0, packing.said
+    packing.until_done(code)
+    packing.assert_all_copied()
