@@ -21,10 +21,12 @@ from runner.step.preflight import Known
 from runner.step.tools import Program
 from steps.copies import size
 from steps.copies.disk import DiskCopy
+from steps.copying.copy_new_point import CopyNewPoint
 from steps.copying.plan_copies import PlanCopies, PlanCopiesIn
 from steps.repository import layout, marker, reader
 from steps.trail import log
 from steps.values.copy_form import CopyForm
+from steps.values.copy_rule import CopyRule
 from tests.chain import Chain
 from tests.hub import Hub, hub_on, tree
 
@@ -135,7 +137,10 @@ def test_a_host_whose_qemu_img_cannot_compress_is_told_before_anything_is_copied
     inputs = PlanCopiesIn(repository="main", to="offsite", compress="zstd")
     with context_outside_of_runs(read_job(site, Options(), part=True), "doctor", NEVER, print) as ctx:
         (zstd,) = PlanCopies().preflight(ctx, Known(inputs=inputs)).observations
+        rule = CopyRule(to="offsite", compress="zstd")
+        backup = CopyNewPoint().preflight(ctx, Known(told={"rules": (rule,)}))
     assert (zstd.state, sentence in zstd.found) == ("wrong", True), "a doctor says it too"
+    assert (len(backup.problems), backup.observations) == (1, ()), "it keeps no backup from beginning"
     assert whole(copies(chain)) == []
 
 
