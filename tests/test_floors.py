@@ -34,7 +34,7 @@ MAY_SEE: dict[str, str] = {
     "steps/stream": "runner/base",
     "steps/lock": "runner/base runner/hosts runner/events runner/step repository",
     "steps/trail": "runner/base runner/hosts runner/step repository",
-    "steps/brake": "runner/base runner/hosts repository trail",
+    "steps/brake": "runner/base runner/hosts runner/step repository trail",
     # What steps hand each other, and what several of them share.
     "steps/values": "runner/base runner/step vsphere repository qemu trail",
     "steps/nbd": "runner/base runner/hosts runner/events runner/step qemu copy values",
@@ -62,7 +62,7 @@ MAY_SEE: dict[str, str] = {
     "steps/maintain": "runner/base runner/hosts runner/events runner/step "
     "vsphere repository qemu copy trail values readback points source",
     # What a job file's sections are, a vCenter that runs anywhere, and the commands, which ask the engine through app.
-    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest lock nbd vm readback points "
+    "steps/sections": "runner/base runner/hosts runner/events runner/step vsphere repository qemu guest lock brake nbd vm readback points "
     "new_vm certify",
     "steps/coverage": "runner/base runner/hosts runner/events runner/report runner/step runner/job runner/app runner/console "
     "repository brake values",
@@ -128,6 +128,7 @@ LATE = {
     ("steps/metrics/textfile.py", "prometheus_client"): "it may not be installed, which is a sentence",
     ("steps/notices/apprise_process.py", "apprise"): "it may not be installed, which is an exit code of that process",
     ("steps/sections/entries.py", "steps.repository"): "a plan of a set alone reads all of a repository",
+    ("steps/sections/entries.py", "steps.brake"): "only what has steps is remarked on, and lists of points read sites",
     ("steps/sections/entries.py", "steps.lock"): "a doctor alone looks at what a lock's timer tells",
     ("steps/sections/entries.py", "steps.nbd"): "a doctor alone looks at forwards, with libnbd",
     ("steps/sections/entries.py", "steps.points"): "a doctor alone asks what retention copies",

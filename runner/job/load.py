@@ -153,7 +153,7 @@ class _Loader:
         self, part: Part, steps: WrittenSteps, sections: Mapping[str, Mapping[str, Section]]
     ) -> Iterator[Problem]:
         named = [(entry, name) for entries in sections.values() for name, entry in entries.items()]
-        if not any(entry.remarkable for entry, _ in named):
+        if not steps.steps or not any(entry.remarkable for entry, _ in named):
             return
         from runner.job.remarks import Remarks
 

@@ -40,12 +40,17 @@ class RepositoryEntry(Repository):
 
     @property
     def remarkable(self) -> bool:
-        return bool(self.lock)
+        return bool(self.lock) or self.brake is not None
 
     def remarks(self, name: str, uses: Sequence[Use]) -> Iterator[Remark]:
-        from steps.lock import remarks
+        if self.lock:
+            from steps.lock import remarks
 
-        return remarks.of(name, self.lock or 0.0, uses)
+            yield from remarks.of(name, self.lock, uses)
+        if self.brake is not None:
+            from steps.brake import remarks as of_brake
+
+            yield from of_brake.of(name, uses)
 
     def examine(self, ctx: Context, name: str) -> tuple[Observation, ...]:
         """The programs and forwards are for images on it, which are written and read through exporters

@@ -107,9 +107,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(["--help"], set(), 225, id="help"),
         pytest.param(["points", "SITE"], JOB, 430, id="points"),
         pytest.param(["prune", "SITE", "--keep-last=1", "--dry-run"], PRUNE, 585, id="prune"),
-        pytest.param(["validate", "jobs/full.yaml"], BACKUP, 605, id="validate"),
+        pytest.param(["validate", "jobs/full.yaml"], BACKUP, 610, id="validate"),
         pytest.param(["serve", "--help"], {*JOB, "blake3", "nbd"}, 447, id="serve"),
-        pytest.param(["plan", "jobs/full.yaml", "--offline"], BACKUP, 648, id="plan"),
+        pytest.param(["plan", "jobs/full.yaml", "--offline"], BACKUP, 651, id="plan"),
     ],
 )
 def test_a_command_imports_only_what_it_needs(words: list[str], needed: set[str], most: int, site: Path) -> None:

@@ -38,7 +38,7 @@ def said(text: str) -> list[Publication]:
         ("a! b! d! e! f.", False, None),
         ("a. b. c. d. e. f. a! b! c! d! e! f! c- a- b- d- e- f-", False, None),
         ("a. b. c. d. e. f. a! b! c! d! e! f! c- a- b- d- e- f- a!", True, None),
-        ("a! b. c. d. a- q- r- s- t-", True, None),
+        ("c. a! b! q- r- s- t- d!", False, (3, 4)),
     ],
     ids=[
         "this one makes it most",

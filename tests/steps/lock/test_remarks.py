@@ -49,14 +49,14 @@ CASES = {
     "no rule at all": ("backup", f"{BACKUP}, {DAYS}", []),
     "a repository without a lock": (
         "backup",
-        "vm: pg, vcenter: prod, repository: open, retention: {keep-last: 1}",
+        "vm: pg, vcenter: prod, repository: open, retention: {keep-last: 4}",
         [],
     ),
     "copies at the end of a backup": ("backup", f"{BACKUP}, {DAYS}, copies: [{{to: offsite}}]", [COPIES]),
     "flattened copies": ("backup", f"{BACKUP}, {DAYS}, copies: [{{to: offsite, flatten: weekly}}]", []),
     "a job of copies": ("copy", "repository: open, to: offsite", [COPIES]),
     "a job of flattened copies": ("copy", "repository: open, to: offsite, flatten: monthly", []),
-    "a job of retention": ("prune", "repository: main, retention: {keep-last: 3}", [WAITS + OF_LAST]),
+    "a job of retention": ("prune", "repository: main, retention: {keep-last: 4}", [WAITS + OF_LAST]),
     "a job of retention that keeps longer": ("prune", "repository: main, retention: {keep-daily: 31}", []),
 }
 
