@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,15 @@ import pytest
 
 from tests.guests import small_linux
 from tests.guests.debian_packages import NotToBeHad
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without TORTURE, tests that are for `make torture` alone are none."""
+    if "TORTURE" in os.environ:
+        return
+    dear = [item for item in items if item.get_closest_marker("torture")]
+    config.hook.pytest_deselected(items=dear)
+    items[:] = [item for item in items if item not in dear]
 
 
 @pytest.hookimpl(trylast=True)

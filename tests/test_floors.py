@@ -178,6 +178,7 @@ def seen_from(room: str) -> set[str]:
     return {word if word.startswith(("runner/", "steps/")) else f"{house}/{word}" for word in MAY_SEE[room].split()}
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     """Modules, also those that a package hands out: ``from steps.vsphere import cbt``."""
     found = []
@@ -198,6 +199,7 @@ def file_of(module: str) -> Path | None:
     return None
 
 
+@functools.cache
 def rooms_seen(path: Path) -> dict[str, str]:
     """Other rooms that the module at `path` imports of → the name that it imports."""
     files = {module: file_of(module) for module in imports(path)}

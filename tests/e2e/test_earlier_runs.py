@@ -80,11 +80,23 @@ def newer(content: dict[str, Any]) -> None:
 
 FOREIGN = [
     pytest.param("../run", newer, id="newer"),
-    pytest.param("../run", lambda content: content.update(because="night"), id="another-field"),
-    pytest.param("snapshot", newer, id="newer-node"),
+    pytest.param(
+        "../run", lambda content: content.update(because="night"), id="another-field", marks=pytest.mark.torture
+    ),
+    pytest.param("snapshot", newer, id="newer-node", marks=pytest.mark.torture),
     pytest.param("snapshot", lambda content: content["inputs"].update(moment="now"), id="another-input"),
-    pytest.param("snapshot", lambda content: content.update(step="freeze"), id="a-step-of-another-name"),
-    pytest.param("parent[[]i2000]", lambda content: content.update(step="base", step_id="base"), id="a-renamed-step"),
+    pytest.param(
+        "snapshot",
+        lambda content: content.update(step="freeze"),
+        id="a-step-of-another-name",
+        marks=pytest.mark.torture,
+    ),
+    pytest.param(
+        "parent[[]i2000]",
+        lambda content: content.update(step="base", step_id="base"),
+        id="a-renamed-step",
+        marks=pytest.mark.torture,
+    ),
     pytest.param("image[[]i2000]", lambda content: content["out"].pop("capacity"), id="another-output"),
 ]
 

@@ -89,7 +89,7 @@ def kill_before_it_is_recorded(record: Path) -> None:
 @pytest.mark.parametrize(
     "meanwhile",
     [
-        pytest.param(lambda record: None, id="stopped"),
+        pytest.param(lambda record: None, id="stopped", marks=pytest.mark.torture),
         pytest.param(a_day_passes, id="its-hold-is-over"),
         pytest.param(kill_before_it_is_recorded, id="killed-before-the-snapshot-was-recorded"),
     ],

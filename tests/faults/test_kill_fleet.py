@@ -13,7 +13,7 @@ from tests.faults.disks import SEED, TORTURE
 from tests.fleet.cluster import Cluster
 from tests.fleet.night import Night
 
-ROUNDS = 30 if TORTURE else 2
+ROUNDS = 30 if TORTURE else 1
 
 ITEMS = {"vm0": "north", "vm1": "north", "vm2": "south", "vm3": "south", "vm4": "", "vm5": ""}
 """Item → the node host that reads its disks."""

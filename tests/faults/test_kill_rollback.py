@@ -39,7 +39,7 @@ STEPS = (
 KEPT_FIRST = ("opened reserve", "asked create", "copied 2000:30", "acted publish", "phase unwinding", "phase finished")
 """Moments of the backup that keeps the present state."""
 
-SOME = ("acted publish", "written 2000:20")
+SOME = ("written 2000:20",)
 DISCARDED = ("written 2000:20", "acted begin", "intent check[2000]")
 
 
@@ -130,7 +130,7 @@ def test_a_killed_rollback_is_finished_by_the_same_command(killed: Killed, momen
     assert killed.vm.written() == {key: parts_that_differ(then[key], before[key]) for key in SIZES}
 
 
-@pytest.mark.parametrize("moment", ["phase unwinding", pytest.param("acted publish", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moment", ["phase unwinding", pytest.param("acted publish", marks=pytest.mark.torture)])
 def test_who_stops_it_while_the_present_state_is_kept_has_nothing_rolled_back(killed: Killed, moment: str) -> None:
     before = killed.vm.change()
     assert killed.rollback(moment=moment, by=signal.SIGINT) == 130, killed.said
@@ -165,7 +165,7 @@ def test_a_discarding_that_is_killed_and_that_fails_is_finished_by_the_same_comm
     assert_as_before(killed, before)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_discarded_halfway_it_can_be_finished_all_the_same(killed: Killed) -> None:
     before = killed.vm.change()
     assert killed.rollback(moment="done write[2000]") == -9
@@ -174,7 +174,13 @@ def test_discarded_halfway_it_can_be_finished_all_the_same(killed: Killed) -> No
     assert_rolled_back(killed, before)
 
 
-@pytest.mark.parametrize("trusting", [(), ("--trust-tracking",)], ids=["all read", "tracking trusted"])
+@pytest.mark.parametrize(
+    "trusting",
+    [
+        pytest.param((), id="all read"),
+        pytest.param(("--trust-tracking",), id="tracking trusted", marks=pytest.mark.torture),
+    ],
+)
 def test_what_was_not_kept_can_only_be_finished(killed: Killed, trusting: tuple[str, ...]) -> None:
     """Discarding forgets what differed, and by then tracking is no help any more."""
     killed.vm.change()
@@ -209,7 +215,7 @@ def test_what_does_not_read_back_right_is_found_and_mended_by_the_same_command(k
     "options",
     [
         pytest.param((), id="all read"),
-        pytest.param(("--trust-tracking",), id="tracking trusted", marks=pytest.mark.slow),
+        pytest.param(("--trust-tracking",), id="tracking trusted", marks=pytest.mark.torture),
     ],
 )
 def test_a_vm_that_was_used_after_it_was_compared_keeps_its_mark_and_is_compared_again(
@@ -254,7 +260,7 @@ def test_a_vm_that_was_used_while_it_was_half_old_is_put_back_though_tracking_is
         zygote.end()
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_disk_that_was_compared_again_goes_back_too(killed: Killed) -> None:
     """When it is written it differs in nothing any more."""
     before = killed.vm.change()
@@ -283,7 +289,7 @@ def test_a_block_of_the_point_that_rotted_is_not_written_and_the_vm_can_be_had_b
     assert not killed.vm.is_marked
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_where_the_point_of_the_present_state_is_gone_nothing_goes_back_until_it_is_there_again(
     killed: Killed, tmp_path: Path
 ) -> None:
@@ -311,7 +317,7 @@ def attach_elsewhere(vm: Rolling, key: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("then", ["finished", "discarded"])
+@pytest.mark.parametrize("then", [pytest.param("finished", marks=pytest.mark.torture), "discarded"])
 def test_a_disk_that_was_attached_elsewhere_meanwhile_is_found_by_its_uuid(killed: Killed, then: str) -> None:
     before = killed.vm.change()
     assert killed.rollback(moment="done write[2001]") == -9
@@ -324,7 +330,7 @@ def test_a_disk_that_was_attached_elsewhere_meanwhile_is_found_by_its_uuid(kille
     assert {key: killed.vm.estate.vcenter.read(VM, keys[key], 0, size) for key, size in SIZES.items()} == wanted
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_half_old_vm_whose_mark_somebody_removed_is_finished_by_the_same_command(killed: Killed) -> None:
     before = killed.vm.change()
     assert killed.rollback(moment="written 2000:20") == -9

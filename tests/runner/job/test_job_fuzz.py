@@ -68,20 +68,20 @@ def check(directory: Path, content: bytes, registry: Registry = REGISTRY) -> Non
     assert (again.name, again.vars, len(again.steps)) == (job.name, job.vars, len(job.steps))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes(directory: Path, content: bytes) -> None:
     check(directory, content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=6), st.booleans())
 def test_any_yaml(directory: Path, document: dict[str, Any], flow: bool) -> None:
     text = json.dumps(document, ensure_ascii=False) if flow else yaml.safe_dump(document, allow_unicode=True)
     check(directory, text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(JOB)), st.integers(0, 6), TOKENS | st.just("")), min_size=1, max_size=4))
 def test_a_job_with_typing_mistakes(directory: Path, edits: list[tuple[int, int, str]]) -> None:
     text = JOB
@@ -103,7 +103,7 @@ def mutated(document: Any, where: list[int], value: Any) -> Any:
 MUTATIONS = st.lists(st.tuples(st.lists(st.integers(0, 7), min_size=1, max_size=6), VALUES), min_size=1, max_size=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MUTATIONS)
 def test_a_job_with_other_values(directory: Path, mutations: list[tuple[list[int], Any]]) -> None:
     document = yaml.safe_load(JOB)

@@ -206,7 +206,7 @@ def reserved_of(waiting: list, resource: str) -> int:
     return sum(wanted.amount for one in waiting for wanted in one.request.claims if wanted.resource == resource)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(estates_of(), st.integers(0, 2**32), st.integers(1, 4))
 def test_no_limit_is_passed_nothing_idles_and_everything_has_its_turn(estate, seed: int, passes: int):
     requests, room = estate

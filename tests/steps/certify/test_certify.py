@@ -181,10 +181,12 @@ def started(there: Lab, *more: str) -> subprocess.Popen[str]:
 
 MOMENTS = [
     pytest.param("CreateVM_Task", "CreateVM_Task", id="while the VM is made"),
-    pytest.param("CreateSnapshot_Task", "CreateSnapshot_Task", id="while a snapshot is taken"),
+    pytest.param(
+        "CreateSnapshot_Task", "CreateSnapshot_Task", id="while a snapshot is taken", marks=pytest.mark.torture
+    ),
     pytest.param("ImportVApp", "", id="while another is imported"),
-    pytest.param("PowerOnMultiVM_Task", "PowerOnVM_Task", id="while it is switched on"),
-    pytest.param("Destroy_Task", "Destroy_Task", id="while it is removed"),
+    pytest.param("PowerOnMultiVM_Task", "PowerOnVM_Task", id="while it is switched on", marks=pytest.mark.torture),
+    pytest.param("Destroy_Task", "Destroy_Task", id="while it is removed", marks=pytest.mark.torture),
 ]
 
 

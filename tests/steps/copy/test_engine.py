@@ -142,7 +142,7 @@ RANGES = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=RANGES, zeroes=RANGES, old=RANGES, tells=st.booleans())
 def test_any_disk_arrives_over_any_other_and_no_more_is_moved_than_its_content(tmp_path, content, zeroes, old, tells):
     """`zeroes` were written, so extents call them content; `old` is what the target held before."""

@@ -118,7 +118,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("flush-order")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     DISKS,
     DISKS,

@@ -125,7 +125,7 @@ WRITES = st.lists(
 HOLES = st.lists(st.tuples(CLUSTERS, st.sampled_from([CLUSTER, 5 * CLUSTER, BLOCK, 3 * BLOCK])), max_size=5)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writes=WRITES,
     seed=st.integers(0, 1000),

@@ -96,7 +96,7 @@ WRITES = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=WRITES, seed=st.integers(0, 1000))
 def test_any_disk_becomes_what_it_was_and_nothing_that_is_right_is_written(
     tmp_path: Path, writes: list[tuple[int, int, bool]], seed: int

@@ -60,6 +60,7 @@ def test_a_loader_that_the_nvram_names_boots_from_a_place_of_its_own(hub: Hub, t
     assert (seen.verdict, seen.firmware) == ("passed", "EFI (OVMF)")
 
 
+@pytest.mark.torture
 def test_a_loader_that_nothing_names_leads_to_the_firmwares_shell(hub: Hub, tmp_path: Path) -> None:
     seen = booted(hub, disk_with(tmp_path, "EFI/own/loader.efi"))
     assert (seen.verdict, STARTED.encode() in seen.serial) == ("failed", False)
