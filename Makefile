@@ -34,7 +34,7 @@ bench: install       # measurements; decides nothing
 
 torture: install     # kills a run at every moment, N more times at random of SEED, and what is too dear for `make test`
 	TORTURE=$(or $(N),60) SEED=$(or $(SEED),1) $(bin)/pytest -n 1 --timeout 1200 tests/faults \
-		$$(git grep -l TORTURE -- 'tests/*/test_*.py' ':!tests/faults')
+		$$(git grep -il torture -- 'tests/*/test_*.py' ':!tests/faults')
 
 interop:             # against programs of VMware's Go library; takes Debian's golang-go and golang-github-vmware-govmomi-dev
 	@go version >/dev/null 2>&1 || { echo "install golang-go and golang-github-vmware-govmomi-dev first; .ci/interop does" >&2; exit 2; }

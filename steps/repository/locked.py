@@ -8,7 +8,7 @@ import re
 from datetime import datetime
 from typing import Literal
 
-from runner.base.errors import CommandError, SendenseError, StateError
+from runner.base.errors import CommandError, Interrupted, SendenseError, StateError
 from runner.base.sealed import Damaged, unseal
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
@@ -108,6 +108,8 @@ def came_meanwhile(host: Host, point: str) -> bool:
     the failure itself is to be told."""
     try:
         return is_held(host, point)
+    except Interrupted:
+        raise
     except SendenseError:
         return False
 
