@@ -41,7 +41,7 @@ SOME = (
 
 
 def chosen(environment: Mapping[str, str]) -> tuple[Kill, ...]:
-    return tuple(kills_at(STEPS)) + SOME if "TORTURE" in environment else SOME[:2]
+    return tuple(kills_at(STEPS)) + SOME if "TORTURE" in environment else SOME[1:2]
 
 
 @pytest.fixture(scope="module")

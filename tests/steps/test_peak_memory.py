@@ -203,7 +203,13 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 @pytest.mark.parametrize(
     "work",
-    [compared_over_the_wire, read_back_by_its_host, copied_onto_its_parent, restored, compressed_and_unpacked],
+    [
+        compared_over_the_wire,
+        read_back_by_its_host,
+        copied_onto_its_parent,
+        pytest.param(restored, marks=pytest.mark.torture),
+        compressed_and_unpacked,
+    ],
     ids=lambda of: of.__name__,
 )
 def test_peak_memory_does_not_depend_on_the_disk(

@@ -83,13 +83,13 @@ def on_a_terminal_that_hangs_up(argv: list[str], said: Path) -> "subprocess.Pope
     ("begin", "more"),
     [
         pytest.param(redirected(">&-"), (), id="no-stdout"),
-        pytest.param(redirected("2>&-"), (), id="no-stderr"),
+        pytest.param(redirected("2>&-"), (), id="no-stderr", marks=pytest.mark.torture),
         pytest.param(redirected("<&- >&- 2>&-"), ("--json",), id="nothing"),
         pytest.param(redirected("2>/dev/full"), ("-v",), id="stderr-full"),
         pytest.param(redirected(">/dev/full"), ("--json",), id="stdout-full"),
-        pytest.param(redirected(">/dev/full 2>&1"), ("--json", "-v"), id="both-full"),
+        pytest.param(redirected(">/dev/full 2>&1"), ("--json", "-v"), id="both-full", marks=pytest.mark.torture),
         pytest.param(on_a_terminal_that_hangs_up, (), id="hung-up"),
-        pytest.param(redirected(""), ("--events", "/dev/full"), id="events-full"),
+        pytest.param(redirected(""), ("--events", "/dev/full"), id="events-full", marks=pytest.mark.torture),
         pytest.param(redirected(""), ("--report", "REPORT"), id="report-full"),
     ],
 )
