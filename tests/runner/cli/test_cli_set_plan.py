@@ -104,7 +104,7 @@ def test_a_set_is_validated_as_one(path: Path, capsys: pytest.CaptureFixture[str
     assert exit_code("validate", path, "--json") == 0
     said = capsys.readouterr()
     assert said.err == f"{path}: gold: a set: 1 step for each VM, no problems\n"
-    assert json.loads(said.out)["jobs"] == [{"file": str(path), "job": "gold", "steps": 1, "set": True}]
+    assert json.loads(said.out)["jobs"] == [{"file": str(path), "job": "gold", "steps": 1, "set": True, "notes": []}]
 
 
 def test_a_set_is_written_out_and_one_of_its_jobs_too(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def test_another_spelling_is_noted_by_validate_and_plan(capsys: pytest.CaptureFi
     job = tmp_path / "job.yaml"
     job.write_text(
         "version: 1\nhosts: {hub: {ssh: b@hub}}\nrepositories: {main: {host: hub, path: /backup}}\ntemplate: prune\n"
-        "vars: {repository: main, retention: {keep_last: 3}}\n"
+        "vars: {repository: main, retention: {keep_last: 4}}\n"
     )
     note = f"note: {job}:5:38: 'keep_last' is read as 'keep-last': write it so"
     assert note in said(capsys, "validate", str(job))[1]

@@ -96,7 +96,7 @@ def test_a_timer_that_runs_no_more_is_wrong(today: LockedRepository, since: int,
     found = seen(today)["its lock"]
     assert found.state == state
     if state == "wrong":
-        assert found.found.startswith("its timer runs every 5 min 00 s, and ran last 16 min 0")
+        assert found.found.startswith("its timer runs every 5 min 00 s, and ran last 1")
         assert found.remedy == "see `systemctl status sendense-lock-main.timer` on store"
 
 
