@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from runner.base.units import MiB
 from runner.events.events import Event, Warned
@@ -110,6 +113,18 @@ class Hub:
         inputs = CreateQcow2In(disk=of or disk(), vm=machine or vm(), repository="main")
         step = CreateQcow2()
         return step.run(self.context(run=run), inputs, step.Live())
+
+
+@contextmanager
+def read_only(root: str) -> Iterator[None]:
+    """As its host shows the repository there to an account that only reads it. Skips the test where nobody mounts."""
+    done = subprocess.run(["mount", "--bind", "-o", "ro", root, root], capture_output=True, check=False, timeout=30)
+    if done.returncode:
+        pytest.skip("nobody but root mounts")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True, timeout=30)
 
 
 @contextmanager

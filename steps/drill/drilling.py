@@ -42,8 +42,11 @@ def drill(ctx: Context, planned: PlannedDrill) -> Drilled:
         seen = boot(ctx, ctx.host(planned.host), _request(ctx, planned))
     here = None if seen.picture is None else ctx.picture(seen.picture)
     found = _record(ctx, planned, begun, seen)
-    kept = keeping.keep(_repository_host(ctx, planned), planned.point.path, found, seen.picture, seen.serial)
-    return told(planned, kept, here)
+    host, point = _repository_host(ctx, planned), planned.point.path
+    if not verification_records.can_be_written(host, point):
+        ctx.warn(verification_records.unrecorded(host, point))
+        return told(planned, found, here)
+    return told(planned, keeping.keep(host, point, found, seen.picture, seen.serial), here)
 
 
 def takes(planned: PlannedDrill) -> dict[str, int]:

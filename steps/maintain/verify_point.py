@@ -63,8 +63,8 @@ class PointDamagedError(DifferenceError):
 class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
     """Verifies a restore point at rest. The chain, the tables of every image in it, the digests file against
     the manifest, and then the blocks, read from storage, against the digests. What comes of it is recorded
-    beside the manifest; that something is wrong with the chain, only once that was seen with the VM's lock
-    held."""
+    beside the manifest, unless this account can only read there; that something is wrong with the chain, only
+    once that was seen with the VM's lock held."""
 
     name = "verify-point"
     formerly = ("check-point",)
@@ -95,26 +95,25 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
             ctx.warn(found.note)
         path = found.path
         begun = datetime.now(UTC)
+        recorded = verification_records.can_be_written(host, path)
         disks, seen = _verified(ctx, host, root, path, inputs, begun)
         if any(disk.problem is not None for disk in disks):
             # Beside a prune an image may be put on another one while it is looked at, which passes for
             # damage. (No lock before: reading a large point takes hours, in which its VM is to be backed up.)
-            directory = posixpath.dirname(path)
-            hold(
-                ctx,
-                host,
-                directory,
-                f"VM {layout.slug_of(directory)!r} in repository {inputs.repository}",
-                afresh=True,
-            )
+            if recorded:
+                _hold(ctx, host, path, inputs.repository)
             disks, seen = _verified(ctx, host, root, path, inputs, begun)
         before = verification_records.read(host, path).verified
         verified = Verification(
             disks=tuple(disk.upon(before.disk(disk.key) if before else None) for disk in disks)
         )
-        verification_records.write(host, path, verified)
-        outcome = "passed" if verified.passed else "damaged"
-        log.note_of(ctx, host, path, "verify", f"level {inputs.level}: {outcome}")
+        if recorded:
+            verification_records.write(host, path, verified)
+            outcome = "passed" if verified.passed else "damaged"
+            log.note_of(ctx, host, path, "verify", f"level {inputs.level}: {outcome}")
+        else:
+            text = verification_records.unrecorded(host, path)
+            ctx.once(("unrecorded", text), lambda: ctx.warn(text))
         if not verified.passed:
             raise PointDamagedError(path, host, verified.disks, begun)
         _check_saved(host, path)
@@ -165,6 +164,12 @@ class VerifyPoint(Step[VerifyPointIn, Empty, PointChecked]):
 
 
 _HOW_FAR = {"chain": "every block", "sample": "a sample", "metadata": "tables, chain and digests"}
+
+
+def _hold(ctx: Context, host: Host, path: str, repository: str) -> None:
+    directory = posixpath.dirname(path)
+    what = f"VM {layout.slug_of(directory)!r} in repository {repository}"
+    hold(ctx, host, directory, what, afresh=True)
 
 
 def _name_of(path: str) -> str:

@@ -27,6 +27,7 @@ from pydantic import AfterValidator, Field, model_validator
 from runner.base.errors import Interrupted, SendenseError, StateError
 from runner.base.model import Model
 from runner.base.sealed import Damaged, seal, unseal
+from runner.base.units import MINUTE
 from runner.hosts.host import Host
 from steps.repository import layout
 from steps.repository.locked import is_immutable
@@ -318,6 +319,19 @@ def beside(host: Host, point: str) -> Iterator[str]:
     if not host.exists(point):
         host.remove(directory, recursive=True)
         raise PointGoneError(point, host.name)
+
+
+def can_be_written(host: Host, point: str) -> bool:
+    """Whether this account may record anything of the point in the directory `point`: one that only reads the
+    repository may not. Raises CommandError, HostError."""
+    argv = ("test", "-w", posixpath.dirname(point))
+    return host.run(argv, timeout=MINUTE, ok=(0, 1)).exit_code == 0
+
+
+def unrecorded(host: Host, point: str) -> str:
+    """What is said where it cannot: once, and not of each point."""
+    root = posixpath.dirname(posixpath.dirname(point))
+    return f"what is found is not recorded in {root} on {host.name}, where this account cannot write"
 
 
 def write(host: Host, point: str, mark: Mark) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from runner.base.units import MiB
-from steps.drill import planning
+from steps.drill import drilling, planning
 from steps.drill.drill_point import DrillPoint, DrillPointIn
 from steps.points import stored
 from steps.repository import layout, verification_records
 from steps.values.drill import Drilled, DrillOptions, Evidence, Expectation, MachineLimits
 from steps.values.planned_drill import PlannedDrill
+from steps.watch.seen import Seen
 from tests.chain import Chain
 from tests.drills import add, login, needs_qemu
-from tests.hub import Hub, tree
+from tests.hub import Hub, read_only, tree
 from tests.marks import marks
 
 OPTIONS = DrillOptions(
@@ -54,6 +55,21 @@ def test_an_incremental_that_boots_passes_and_is_as_it_was_afterwards(any_hub: H
 
     assert DrillPoint().check(any_hub.context(), inputs, None) == out.model_copy(update={"picture_here": None})
     assert DrillPoint().check(any_hub.context(run="20261130T170000Z-00000000"), inputs, None) is None, "of another run"
+
+
+@pytest.mark.slow
+def test_who_only_reads_a_repository_drills_its_points_as_well(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boot is none: it takes seconds, and knows nothing of repositories."""
+    inputs = DrillPointIn(planned=planned(hub, add(Chain(Path(hub.root)), login())))
+    seen = Seen("passed", "so", (), 1.0, 0, b"PNG", b"login:", "tcg", "", "BIOS", "7.2.22")
+    monkeypatch.setattr(drilling, "boot", lambda *_: seen)
+    before = tree(Path(hub.root))
+    with read_only(hub.root), (ctx := hub.context()).closing:
+        out = DrillPoint().run(ctx, inputs, DrillPoint.Live())
+    assert (out.verdict, out.picture) == ("passed", None)
+    assert out.picture_here is not None and Path(out.picture_here).read_bytes() == b"PNG"
+    assert any("what is found is not recorded" in warning for warning in hub.warnings)
+    assert tree(Path(hub.root)) == before
 
 
 def came_to(verdict: str, seen: str | None = None) -> Drilled:

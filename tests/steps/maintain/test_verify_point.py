@@ -16,7 +16,7 @@ from steps.repository.verification_records import Level
 from steps.values.point_checked import PointChecked
 from tests.chain import Chain
 from tests.chains import full
-from tests.hub import OTHER_RUN, Hub
+from tests.hub import OTHER_RUN, Hub, read_only, tree
 from tests.trails import acts, entries
 
 pytestmark = pytest.mark.slow
@@ -48,6 +48,20 @@ def test_a_whole_point_passes_and_it_is_recorded(hub: Hub, level: Level, compare
 
 def test_over_ssh_as_well(any_hub: Hub) -> None:
     assert verify(any_hub, chain(any_hub).points[1]).compared == 8
+
+
+def test_who_only_reads_a_repository_is_told_what_is_found_though_nothing_is_recorded(hub: Hub) -> None:
+    made = chain(hub)
+    before = tree(made.root)
+    with read_only(hub.root):
+        assert [verify(hub, point, "metadata").compared for point in made.points] == [0, 0]
+        (warning,) = hub.warnings
+        assert f"what is found is not recorded in {hub.root} on {hub.host.name}" in warning
+    assert tree(made.root) == before
+    (made.path(1) / "disk-2001.blake3").unlink()
+    flip(made.image(0), 1)
+    with read_only(hub.root), pytest.raises(PointDamagedError, match=r"disk 2000: 1 of 4 .*; disk 2001: "):
+        verify(hub, made.points[1])
 
 
 def hold_as_another(hub: Hub, made: Chain) -> Lock:
