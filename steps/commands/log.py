@@ -50,7 +50,7 @@ def log(asked: Asked, vms: tuple[str, ...], last: int) -> None:
         print_json({"schema_version": LOG_SCHEMA_VERSION, "repositories": documents})
     for place, trail in found:
         if not asked.as_json:
-            _show(place, trail, [entry for entry in trail.entries if _is_of(entry, vms)], last)
+            _show(place, [entry for entry in trail.entries if _is_of(entry, vms)], vms, last)
         for problem in trail.problems:
             click.echo(f"{posixpath.join(place.path, layout.LOG)} on {place.host.name}: {problem}", err=True)
     raise click.exceptions.Exit(5 if any(trail.problems for _, trail in found) else 0)
@@ -76,10 +76,11 @@ def _is_of(entry: Entry, vms: Sequence[str]) -> bool:
     return not vms or entry.vm in vms or layout.slug_of(entry.vm) in vms
 
 
-def _show(place: Place, trail: Trail, entries: Sequence[Entry], last: int) -> None:
+def _show(place: Place, entries: Sequence[Entry], vms: Sequence[str], last: int) -> None:
     where = f"{place.name}: {posixpath.join(place.path, layout.LOG)} on {place.host.name}"
-    if not trail.entries:
-        click.echo(f"{where} has no entries")
+    of = f" of {', '.join(vms)}" if vms else ""
+    if not entries:
+        click.echo(f"{where} has no entries{of}")
         return
     shown = entries[-last:]
     newest = f", the newest {len(shown)} of {len(entries)}" if len(shown) < len(entries) else ""

@@ -191,6 +191,8 @@ def test_the_log_is_shown_and_what_is_missing_in_it_is_said(hub: Hub, site: Path
     shown = capsys.readouterr().out
     assert made.point in shown
     assert "publish" in shown
+    assert exit_code("log", site, "pgtset1") == 0
+    assert capsys.readouterr().out.endswith("log.jsonl on hub has no entries of pgtset1\n")
     (Path(hub.root) / layout.LOG).write_bytes(lines(hub.root)[1])
     assert exit_code("log", site, "--json") == 5
     told = capsys.readouterr()
