@@ -45,7 +45,7 @@ INVENTORY = inventory(
         "disks": [disk(2000, "96 MiB", 0, 1), disk(2001, "4 MiB", 1, 2)],
     }
 )
-ROOMY = 210
+ROOMY = 223
 """Lines that somebody reads who does not know yet whether it is for them."""
 
 

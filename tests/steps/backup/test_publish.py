@@ -363,14 +363,17 @@ def test_a_protected_point_stays(hub: Hub, given: Unpublished) -> None:
 
 
 def test_what_it_says_restores_the_disk(hub: Hub, given: Unpublished, tmp_path: Path) -> None:
-    report = STEP.report(publish(hub, given))
-    assert report.statements[0].text.startswith(f"Restore point {POINT} of pgtest1: /")
+    made = publish(hub, given)
+    report = STEP.report(made)
+    point, witnessed = report.statements
+    assert point.text.startswith(f"Restore point {POINT} of pgtest1: /")
+    assert made.witness is not None and witnessed.text.endswith(f"/{POINT}: {made.witness.digest}.")
     assert report.result is not None
     assert "every block verified" in report.result.parts
     assert set(report.result.lists) == set(STEP.makes), "else `run --json` does not have it"
-    (point,) = report.result.lists["points"]
-    assert report.result.made == f"point {point}"
-    assert str(point).endswith(f"/{POINT}")
+    (name,) = report.result.lists["points"]
+    assert report.result.made == f"point {name}"
+    assert str(name).endswith(f"/{POINT}")
     assert report.result.bytes == sum(disk["copied"] for disk in report.result.lists["disks"])  # type: ignore[index,call-overload,misc]
     ours, *bare = report.commands
     assert ours.line.startswith("sendense restore JOB ")

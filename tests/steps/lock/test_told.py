@@ -25,8 +25,9 @@ from steps.repository.section import Repository
 from steps.sections.entries import RepositoryEntry
 from steps.values.reservation import Reservation
 from tests.hub import Hub, vm
-from tests.locked_repository import UID, VM, LockedRepository, as_account, call
+from tests.locked_repository import UID, VM, LockedRepository, as_account, call, flags
 from tests.mapped_mount import mapped
+from tests.pages import ROOT
 
 MONTH = 30 * DAY
 HOST = LocalHost("store")
@@ -98,6 +99,21 @@ def test_a_timer_that_runs_no_more_is_wrong(today: LockedRepository, since: int,
     if state == "wrong":
         assert found.found.startswith("its timer runs every 5 min 00 s, and ran last 1")
         assert found.remedy == "see `systemctl status sendense-lock-main.timer` on store"
+
+
+def test_a_lock_that_was_ended_as_the_page_says_is_none_any_more(today: LockedRepository) -> None:
+    point = today.point(0)
+    (today.root / layout.LOG).touch()
+    os.chown(today.root / layout.LOG, UID, UID)
+    assert today.run() == []
+    assert reader.read(HOST, str(point.parent)).locked
+    page = (ROOT / "templates" / "help" / "lock.md").read_text().partition("To end it")[2]
+    _, *lines = page.split("```")[1].strip().splitlines()
+    for line in lines:
+        call("sh", "-c", line.replace("/backup/repository", str(today.root)))
+    assert list(told.examine(HOST, "main", str(today.root), None)) == []
+    assert not reader.read(HOST, str(point.parent)).locked
+    assert {flags(path) for path in (point, point / layout.MANIFEST, today.root / layout.LOG)} == {""}
 
 
 def test_a_timer_that_ran_at_a_time_to_come_does_not_seem_alive(today: LockedRepository) -> None:
