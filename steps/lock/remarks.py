@@ -68,13 +68,13 @@ def _waits(name: str, locks: str, lock: float, uses: Sequence[Use]) -> Iterator[
             and policy.keeps
             and _surely_kept(policy) < lock + chain
         ):
-            longest = f", and some stay for {_duration(lock + chain)}" if chain else ""
-            yield Remark(use.step, "policy", f"{locks}: retention deletes none before{longest}{until}")
+            longest = f", some for {_duration(lock + chain)}" if chain else ""
+            yield Remark(use.step, "policy", f"{locks}: retention deletes none before that{until}{longest}")
 
 
 def _longest_chain(name: str, uses: Sequence[Use]) -> tuple[float, str]:
     """In seconds, 0 where that cannot be said; and what its points wait for."""
-    of_last = ", until the last one of their chain is unlocked"
+    of_last = "; those of a chain stay until its newest is unlocked"
     for use in uses:
         mode, every = use.told.get("mode"), use.told.get("full_every")
         if use.told.get("repository") != name or every is None:

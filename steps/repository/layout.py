@@ -10,6 +10,7 @@ tracking-reset.json, beside the points
     20261123T170000Z-3f9a.marks/                what became known of it since: the point itself may be locked
     20261123T170000Z-3f9a.rebuilt/              while an image of it is put on another one: the image of then
     locked.json                                 points that are locked, until when; written by the host's root
+    brake-released.json                         up to which point somebody looked at why it changed so much
 <repository>/lock-timer.json                    what root's timer found when it looked last; written by it
 <repository>/log.jsonl                          who did what to which point
 """

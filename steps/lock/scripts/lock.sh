@@ -23,6 +23,11 @@ tell() {
     printf '%s\n' "$1" | tr -d '\000-\011\013-\037\177' >>"$problems"
 }
 
+# What the last command complained of. The account chose the names in it, which need not be text.
+said() {
+    head -n 1 "$record/said" | tr -dc '[:print:]'
+}
+
 whose() {
     case $1 in
         *:*) uid=${1%:*} gid=${1#*:} ;;
@@ -259,7 +264,7 @@ freeze_all() {
         if freeze "$key" 2>"$record/said"; then
             echo "$key"
         elif [ -d "$root/$key" ]; then
-            tell "$key cannot be locked: $(head -n 1 "$record/said" | sed 's/^[^:]*: //')"
+            tell "$key cannot be locked: $(said | sed 's/^[^:]*: //')"
         fi
     done
     cd "$root"
@@ -291,7 +296,7 @@ lock_contents() {
     {
         below "$1" -type f -regextype posix-extended -regex '.*/disk-[0-9]+\.qcow2' -exec head -v -c 4096 {} + ||
             touch "$record/unread"
-    } | backing_files | sort -u >"$record/backing"
+    } | backing_files | sort -u >"$record/backing" || return 1
     [ ! -e "$record/unread" ] || return 1
     awk -v problems="$problems" '
         FILENAME ~ /strangers$/ { sub("/vm$", ""); why[$0] = "has files that are not the account'"'"'s" ; next }
@@ -357,10 +362,12 @@ unlock_contents() {
 change() {
     freeze_all >"$record/frozen"
     if "$1" "$record/frozen" >"$record/done" 2>"$record/said"; then return 0; fi
+    : >"$record/done.new"
     while read -r key; do
-        echo "$key" >"$record/one"
+        # The first attempt may have got as far as to give it back to the account.
+        echo "$key" | freeze_all >"$record/one"
         "$1" "$record/one" >>"$record/done.new" 2>"$record/said" ||
-            tell "$key cannot be ${1%_contents}ed: $(head -n 1 "$record/said")"
+            tell "$key cannot be ${1%_contents}ed: $(said)"
     done <"$record/frozen"
     sort -u "$record/done.new" >"$record/done"
     rm "$record/done.new"
@@ -393,13 +400,16 @@ unlock_points() {
 # other records in a repository. In a sticky directory of root's nobody exchanges root's own file.
 publish() {
     rm -f .lock-timer.?????? 2>/dev/null || :
-    temporary=$(mktemp .lock-timer.XXXXXX)
-    {
-        cat "$record/text"
-        printf ',\n "checksum": "%s"\n}\n' "$(sha256sum <"$record/text" | cut -c 1-16)"
-    } >"$temporary"
-    chmod 644 "$temporary"
-    mv -f -T "$temporary" "$1" 2>"$record/said" || { rm -f "$temporary"; return 1; }
+    temporary=$(mktemp .lock-timer.XXXXXX 2>"$record/said") || return 1
+    # A full disk must not cost the one that is there.
+    if sealed >"$temporary" 2>"$record/said" && sync "$temporary" 2>"$record/said" &&
+        chmod 644 "$temporary" && mv -f -T "$temporary" "$1" 2>"$record/said"; then return 0; fi
+    rm -f "$temporary"
+    return 1
+}
+
+sealed() {
+    cat "$record/text" && printf ',\n "checksum": "%s"\n}\n' "$(sha256sum <"$record/text" | cut -c 1-16)"
 }
 
 # Seconds since 1970 as a moment: days to a date as in "chrono-Compatible Low-Level Date Algorithms", Hinnant.
@@ -427,10 +437,14 @@ tell_points() {
     while read -r vm points; do
         locked_text "$points" >"$record/text"
         if ! enter "$root/$vm" || ! publish locked.json; then
-            tell "$root/$vm/locked.json cannot be written: $(head -n 1 "$record/said")"
+            echo "$vm"
+            tell "$root/$vm/locked.json cannot be written: $(said)"
         fi
-    done <"$record/changed"
+    done <"$record/changed" >"$record/untold"
     cd "$root"
+    # The next look writes those.
+    join -v 1 "$record/told.new" "$record/untold" >"$record/told.kept"
+    mv -f "$record/told.kept" "$record/told.new"
     save told
 }
 
@@ -451,7 +465,11 @@ tell_timer() {
             printf " \"clock\": \"%s\",\n \"problems\": [", clock
             for (i = 1; i <= n && i <= 50; i++) printf "%s\n  \"%s\"", (i > 1 ? "," : ""), said[i]
             printf "%s]", (n ? "\n " : "") }' "$record/ends" "$problems" >"$record/text"
-    publish lock-timer.json
+    if ! publish lock-timer.json; then
+        tell "$root/lock-timer.json cannot be written: $(said)"
+        cat "$problems" >&2
+        exit 1
+    fi
 }
 
 main() {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.sealed import seal
+from runner.base.sealed import seal, unseal
 from runner.base.units import DAY
+from steps.lock.told import Told
 from steps.repository import layout
 from tests.locked_repository import (
     UID,
@@ -185,6 +188,23 @@ def test_a_file_with_another_name_stays_locked(on_ext4: LockedRepository) -> Non
     assert any("another name" in problem for problem in on_ext4.run())
     shell_as_account(f"echo x >>{VM}/{name_of(0)}/disk-2000.blake3", cwd=on_ext4.root)
     assert picture(new) == before
+
+
+def test_a_name_that_is_no_text_does_not_make_what_the_timer_tells_unreadable(on_ext4: LockedRepository) -> None:
+    """chattr names the file that it cannot change, as one of which somebody holds a lease (fcntl(2), F_SETLEASE)."""
+    point = on_ext4.point(0)
+    named = os.fsencode(point) + b"/\xff"
+    Path(os.fsdecode(named)).touch()
+    on_ext4.give(point)
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    with Path(os.fsdecode(named)).open("rb") as file:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        (problem,) = on_ext4.run()
+    signal.signal(signal.SIGIO, before)
+    told = unseal((on_ext4.root / layout.LOCK_TIMER).read_bytes(), Told, 1)
+    assert (told.problems, told.locked) == ((problem,), 0)
+    assert problem.startswith(f"{VM}/{point.name} cannot be locked: chattr: ")
+    assert on_ext4.run() == []
 
 
 @pytest.mark.parametrize("repository", ["xfs", "btrfs"], indirect=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -10,7 +12,7 @@ import pytest
 
 from runner.base.model import Model
 from runner.base.sealed import unseal
-from runner.base.units import DAY
+from runner.base.units import DAY, MiB
 from steps.lock.timer import LockTimer
 from steps.repository import layout
 from tests.locked_repository import VM, LockedRepository, call, flags, name_of, shell_as_account
@@ -116,6 +118,30 @@ def test_what_it_tells_is_sealed_and_roots(on_ext4: LockedRepository) -> None:
     on_ext4.pass_time(300)
     on_ext4.run()
     assert (point.parent / layout.LOCKED).stat() == written
+
+
+def test_a_full_disk_costs_nothing_that_it_told_and_is_made_up_for(on_ext4: LockedRepository) -> None:
+    on_ext4.point(0)
+    on_ext4.run()
+    told = on_ext4.told()
+    second = on_ext4.point(1)
+    filler = on_ext4.root.parent / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(bytes(MiB)):
+            pass
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+    done = subprocess.run(on_ext4.argv(), capture_output=True, text=True, timeout=60, check=False)
+    full = [
+        f"{path} cannot be written" in done.stderr
+        for path in (second.parent / layout.LOCKED, on_ext4.root / layout.LOCK_TIMER)
+    ]
+    assert (done.returncode, full) == (1, [True, True]), done.stderr
+    assert (on_ext4.told(), flags(second)) == (told, "i")
+    filler.unlink()
+    assert on_ext4.run() == []
+    assert {*on_ext4.told()} == {name_of(0), second.name}
 
 
 class Told(Model):

@@ -157,6 +157,37 @@ def test_a_point_that_is_being_deleted_just_then_can_be_deleted(on_ext4: LockedR
     assert (on_ext4.run(), flags(other)) == ([], "i")
 
 
+FAILING_CHATTR = """#!/bin/sh
+# Of the directories of two points it unlocks the first alone; from then on the account puts a link in its place.
+case $* in
+    "-i FIRST SECOND") /usr/bin/chattr -i FIRST; exit 1 ;;
+    "-i FIRST/"*)
+        setpriv --reuid=UID --regid=UID --clear-groups sh -c 'mv -T FIRST FIRST.away && ln -s THIRD FIRST' 2>/dev/null ;;
+esac
+exec /usr/bin/chattr "$@"
+"""
+
+
+def test_what_is_unlocked_again_since_another_one_failed_is_not_another_one_by_then(on_ext4: LockedRepository) -> None:
+    first, second = on_ext4.point(0), on_ext4.point(1)
+    on_ext4.run()
+    on_ext4.pass_time(10 * DAY)
+    third = on_ext4.point(2)
+    on_ext4.run()
+    on_ext4.pass_time(21 * DAY)
+    names = {name: f"{VM}/{point.name}" for name, point in (("FIRST", first), ("SECOND", second))}
+    text = FAILING_CHATTR.replace("UID", str(UID)).replace("THIRD", third.name)
+    for name, path in names.items():
+        text = text.replace(name, path)
+    (on_ext4.fakes / "chattr").write_text(text)
+    (on_ext4.fakes / "chattr").chmod(0o755)
+    # One that was killed at the same before.
+    (on_ext4.record / "done.new").write_text(f"{VM}/{third.name}\n")
+    on_ext4.run()
+    assert {flags(path) for path in (third, *third.rglob("*"))} == {"i"}
+    assert on_ext4.states() == {first.name: "free", second.name: "free", third.name: "locked"}
+
+
 @pytest.mark.parametrize("last", range(4, 8))
 def test_nor_is_it_when_the_timer_was_killed_before(
     on_ext4: LockedRepository, immutable: Path, last: int, instead: str = "link"

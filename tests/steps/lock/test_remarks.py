@@ -26,8 +26,8 @@ COPIES = (
     "repository offsite locks restore points for 60 days, and each copy is backed by the one before it: none is ever deleted "
     "as long as copies are made; set flatten: monthly"
 )
-WAITS = "repository main locks restore points for 30 days: retention deletes none before"
-OF_LAST = ", until the last one of their chain is unlocked"
+WAITS = "repository main locks restore points for 30 days: retention deletes none before that"
+OF_LAST = "; those of a chain stay until its newest is unlocked"
 DAYS = "full_every: {days: 30}"
 
 CASES = {
@@ -37,7 +37,7 @@ CASES = {
     "a full a month": (
         "backup",
         f"{BACKUP}, {DAYS}, retention: {{keep-daily: 7, keep-monthly: 12}}",
-        [f"{WAITS}, and some stay for 60 days{OF_LAST}"],
+        [f"{WAITS}{OF_LAST}, some for 60 days"],
     ),
     "a full every so many": (
         "backup",

@@ -20,9 +20,10 @@ from runner.hosts.local import LocalHost
 from steps.backup.publish import Publish
 from steps.points import retention_plan, room, stored
 from steps.points.pruning import finish_drops
+from steps.points.rebase import Rebuilding
 from steps.repository import layout, locked, reader
 from steps.repository.locked import IsLockedError
-from steps.repository.retention import Policy
+from steps.repository.retention import Move, Policy
 from steps.trail import log
 from tests import points
 from tests.chain import BRAKE, NOW, Chain, prune
@@ -184,6 +185,22 @@ def test_a_point_that_is_locked_while_it_is_pruned_stays_and_nothing_is_left_of_
         lock("-i", made.path(victim))
     prune(on_ext4, made, keep_last=1)
     assert made.whole() == {made.points[2]}
+    assert not list(made.directory.glob(f"*{layout.REBUILT}"))
+    assert len(stored.read(on_ext4.host, on_ext4.root, str(made.path(2))).disks[0].image.images) == 1
+
+
+def test_where_a_lock_ends_while_others_are_rebuilt_what_it_interrupted_is_completed_and_not_lost(
+    on_ext4: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = chain(Path(on_ext4.root), 3)
+    with monkeypatch.context() as patched:
+        locks_before(MOMENTS["the manifest is written"], on_ext4, made.path(2), patched)
+        prune(on_ext4, made, keep_last=1)
+    lock("-i", made.path(2))
+    context = on_ext4.context()
+    stale = Move(point=made.points[2], key=2000, parent=made.points[1], onto=None, root=made.points[0])
+    with context.closing:
+        Rebuilding(context, on_ext4.host, on_ext4.root, str(made.directory), shares=False).put(stale)
     assert not list(made.directory.glob(f"*{layout.REBUILT}"))
     assert len(stored.read(on_ext4.host, on_ext4.root, str(made.path(2))).disks[0].image.images) == 1
 
