@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo lint test test-fast test-debian12 test-debian13 bench torture interop clean
 bin := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # else each process that a test starts compiles the tests' modules anew
 
 help:                # what can be made here
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*# *\(.*\)/  make \1\t\2/p' Makefile | expand -t 24

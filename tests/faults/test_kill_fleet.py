@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disks import SEED, TORTURE
+from tests.faults.disks import SEED
 from tests.fleet.cluster import Cluster
 from tests.fleet.night import Night
 
-ROUNDS = 30 if TORTURE else 1
+ROUNDS = 30
 
 ITEMS = {"vm0": "north", "vm1": "north", "vm2": "south", "vm3": "south", "vm4": "", "vm5": ""}
 """Item → the node host that reads its disks."""
@@ -29,7 +29,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_every_child_makes_its_point_once_whatever_is_killed(cluster: Cluster, number: int) -> None:
     items = {name: cluster.item(name, slices=SLICES, host=host) for name, host in ITEMS.items()}

@@ -280,6 +280,7 @@ def test_a_sweep_of_the_set_releases_what_is_over_its_time_and_discards_a_run_th
     assert estate.call("sweep", "gold.yaml", "--abandon", run)[0] == 2
 
 
+@pytest.mark.torture
 def test_a_run_of_a_job_file_that_was_deleted_is_found_by_its_records_and_released_at_its_hold(estate: Estate) -> None:
     estate.go("id-a", "id-c")
     estate.go("id-b", why="no room")
@@ -419,6 +420,7 @@ def test_a_set_that_was_killed_is_resumed_and_what_was_done_is_not_done_twice(es
     assert len(estate.runs()) == 2 * len(NAMES), "the next night's"
 
 
+@pytest.mark.torture
 def test_of_two_sets_of_one_name_none_takes_what_the_other_holds_for_gone(estate: Estate) -> None:
     estate.go("id-a", "id-c")
     estate.go("id-b", why="no room")
@@ -462,6 +464,7 @@ def test_one_that_is_named_runs_now_and_an_execution_that_was_cut_short_is_still
     assert all(item["seconds"] for item in estate.record()["items"])
 
 
+@pytest.mark.torture
 def test_what_was_chosen_before_is_told_of_though_others_were_named_in_between(estate: Estate) -> None:
     estate.go()
     assert estate.run()[0] == 0
