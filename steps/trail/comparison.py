@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from runner.base.model import Model
@@ -64,10 +64,11 @@ def compare(
         if one.repository == repository or key in there:
             lines.setdefault(key, []).append(one)
     first = min((one.published for found in lines.values() for one in found), default=None)
+    later = _after_the_first(vms.values(), lines)
     for key in sorted(lines.keys() | there.keys()):
         vm, point = key
         if key not in lines:
-            since = first is not None and there[key].manifest.published >= first
+            since = key in later or (first is not None and there[key].manifest.published >= first)
             state: State = "not witnessed" if since else "older"
         else:
             state = _state(there.get(key), lines[key], unread=key in unread, deleted=key in deleted)
@@ -115,11 +116,12 @@ def _deleted(by: Entry) -> str:
     return f"deleted by {by.account} on {by.host} at {by.at:%Y-%m-%d %H:%M} UTC{text}"
 
 
-def of_points(vms: Iterable[VmDirectory], trail: Trail) -> list[str]:
+def of_points(vms: Collection[VmDirectory], trail: Trail) -> list[str]:
     """What the log does not know of the points that are there: of one that is gone, who deleted it; of one
-    that is newer than the first it knows, or made since there are logs, who made it. Sentences without a full
-    stop."""
+    that is newer than the first whose making it knows, or made since there are logs, who made it. Sentences
+    without a full stop."""
     made: dict[tuple[str, str], str] = {}
+    added = {(entry.vm, point) for entry in trail.entries if entry.act in _ADDS for point in entry.points}
     for entry in trail.entries:
         state = "there" if entry.act in _ADDS else "gone" if _removes(entry) else ""
         made.update(((entry.vm, point), state) for point in entry.points if state)
@@ -129,7 +131,9 @@ def of_points(vms: Iterable[VmDirectory], trail: Trail) -> list[str]:
         there.update(((vm.name, point.point), point) for point in vm.entries)
         if _all_in_doubt(vm):
             there.update((key, there.get(key)) for key in made if key[0] == vm.name)
-    first = min((point for _, point in made), default=None)
+    # Not what is only known as deleted: that may be from before there was a log.
+    first = min((point for _, point in added), default=None)
+    later = _after_the_first(vms, added)
     found = [
         f"{vm}/{point} is gone, and the log does not say who deleted it"
         for (vm, point), state in sorted(made.items())
@@ -138,8 +142,20 @@ def of_points(vms: Iterable[VmDirectory], trail: Trail) -> list[str]:
     return found + [
         f"{vm}/{point} is there, and the log does not say who made it"
         for vm, point in sorted(there.keys() - made.keys())
-        if _is_since_logs(there[vm, point]) or (first is not None and point > first)
+        if (vm, point) in later
+        or _is_since_logs(there[vm, point])
+        or (first is not None and point > first)
     ]
+
+
+def _after_the_first(vms: Iterable[VmDirectory], known: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Points from the first of their VM on that is `known`. A forged one may give itself any name and date;
+    to be taken for the newest, and be restored or built on, it must come after the others."""
+    found: set[tuple[str, str]] = set()
+    for vm in vms:
+        keys = [(vm.name, entry.point) for entry in vm.entries]
+        found.update(keys[next((at for at, key in enumerate(keys) if key in known), len(keys)) :])
+    return found
 
 
 def _is_since_logs(point: Point | None) -> bool:
