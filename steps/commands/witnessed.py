@@ -10,7 +10,7 @@ from typing import TextIO
 
 from pydantic import JsonValue
 
-from runner.base.errors import DifferenceError
+from runner.base.errors import DifferenceError, StateError
 from runner.base.units import counted
 from runner.cli.options import print_json
 from runner.console.tables import print_table
@@ -19,6 +19,7 @@ from steps.points.place import Place
 from steps.repository import layout, marker, reader
 from steps.trail import comparison, reading, witness_file
 from steps.trail.comparison import Finding, State
+from steps.trail.reading import Trail
 from steps.trail.witness import Witnessed
 
 WITNESS_SCHEMA_VERSION = 1
@@ -66,9 +67,12 @@ def _of(place: Place, file: Path, lines: list[Witnessed]) -> OfPlace:
     uuid = marker.require(place.host, place.path).uuid
     # In this order: of what is deleted meanwhile, the log says so.
     vms = reader.read_all(place.host, place.path).vms
-    trail = reading.read(place.host, place.path)
+    try:
+        trail = reading.read(place.host, place.path)
+        problems = comparison.of_log(uuid, lines, trail)
+    except StateError as error:  # who spoils the log must not keep the points from being compared
+        trail, problems = Trail(), [error.message]
     findings = tuple(comparison.compare(uuid, vms, lines, trail))
-    problems = comparison.of_log(uuid, lines, trail)
     if comparison.has_none(uuid, vms.values(), lines):
         problems.append(f"{file} has no line of this repository, whose uuid is {uuid}")
     return OfPlace(place, uuid, findings, tuple(problems))

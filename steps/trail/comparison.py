@@ -92,8 +92,11 @@ def of_log(repository: str, witnessed: Iterable[Witnessed], trail: Trail) -> lis
     heads = {
         one.log.seq: one.log for one in witnessed if one.repository == repository and one.log is not None
     }
-    lacks = (trail.lacks(heads[seq]) for seq in sorted(heads))
-    return list(dict.fromkeys([*trail.problems, *filter(None, lacks)]))
+    lacks = [(seq, why) for seq in sorted(heads) if (why := trail.lacks(heads[seq])) is not None]
+    # Of thousands of witnessed entries the first that differs, and the last that is past the end, say it all.
+    within = [why for seq, why in lacks if seq <= trail.head.seq]
+    beyond = [why for seq, why in lacks if seq > trail.head.seq]
+    return list(dict.fromkeys([*trail.problems, *within[:1], *beyond[-1:]]))
 
 
 def _state(there: Point | None, lines: Sequence[Witnessed], *, unread: bool, deleted: bool) -> State:
@@ -142,9 +145,7 @@ def of_points(vms: Collection[VmDirectory], trail: Trail) -> list[str]:
     return found + [
         f"{vm}/{point} is there, and the log does not say who made it"
         for vm, point in sorted(there.keys() - made.keys())
-        if (vm, point) in later
-        or _is_since_logs(there[vm, point])
-        or (first is not None and point > first)
+        if (vm, point) in later or _is_since_logs(there[vm, point]) or (first is not None and point > first)
     ]
 
 

@@ -177,6 +177,28 @@ def test_an_end_that_was_cut_from_the_log_is_told(hub: Hub, site: Path, file: Pa
     assert found["problems"] == ["the log ends with entry 1, and had entry 2 once: its end is gone"]
 
 
+def test_a_log_that_is_gone_is_told_in_one_sentence(hub: Hub, site: Path, file: Path, capsys: Any):
+    keep(file, publish(hub), publish(hub, run=OTHER_RUN))
+    (Path(hub.root) / layout.LOG).unlink()
+    assert verify(site, file, capsys)[1]["problems"] == [
+        "the log ends with entry 0, and had entry 2 once: its end is gone"
+    ]
+
+
+def test_a_log_that_cannot_be_read_keeps_no_point_from_being_compared(hub: Hub, site: Path, file: Path, capsys: Any):
+    made = publish(hub)
+    keep(file, made)
+    forge(Path(made.path))
+    log = Path(hub.root) / layout.LOG
+    log.unlink()
+    log.mkdir()
+    code, found = verify(site, file, capsys)
+    assert (code, states(found)) == (5, {made.point: "changed"})
+    assert found["problems"] == [
+        f"{log} on hub is a directory, not a regular file, and is not read: put the file itself there"
+    ]
+
+
 def test_a_line_that_is_no_witness_is_named(hub: Hub, site: Path, file: Path, capsys: Any):
     keep(file, publish(hub))
     with file.open("a") as more:
