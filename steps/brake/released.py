@@ -37,11 +37,12 @@ def judge_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Judged:
         return found
     known = read(host, vm.path)
     # By sequence: the point itself may be deleted since.
-    sequences = [one.sequence or 0 for one in points]
     # Nobody has looked at what is not there yet: that was forged, to end the brake for ever.
-    if known is None or known.sequence > max(sequences):
+    if known is None or known.sequence > max(one.sequence or 0 for one in points):
         return found
-    return judge(points, limits, sum(one <= known.sequence for one in sequences))
+    # Of that sequence the point itself alone: after the run that made it was discarded the next has it.
+    looked_at = sum((one.sequence or 0) < known.sequence or one.point == known.point for one in points)
+    return judge(points, limits, looked_at)
 
 
 def of_vm(host: Host, vm: VmDirectory, limits: BrakeLimits | None) -> Brake | None:

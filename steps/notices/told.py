@@ -102,7 +102,8 @@ def news(
         was = before.open.get(one.subject, Open(name=one.name))
         if one.drill_failed and not was.drill_failed:
             was = was.model_copy(update={"drill": None})  # that it was undecided is another story
-        if one.braked and one.braked_since != was.braked_since:
+        # Where its record cannot be read it is on, and not known since when.
+        if one.braked_since and one.braked_since != was.braked_since:
             was = was.model_copy(update={"brake": None})  # released since, and on again
         since = {kind: _settle(one, kind, was.since(kind), at, lines) for kind in KINDS}
         if any(since.values()):

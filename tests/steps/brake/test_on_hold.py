@@ -80,6 +80,15 @@ def test_a_release_holds_until_the_next_such_point(hub: Hub, encrypted: Chain):
     assert plan(hub, encrypted).braked is not None
 
 
+def test_a_release_is_of_the_point_that_was_looked_at_and_not_of_the_next_with_its_sequence(hub: Hub, encrypted: Chain):
+    """The run that made the point was discarded after its brake was released."""
+    last = manifest_of(encrypted.path(4))
+    gone = layout.point(last.created, "20201231T170000Z-00000001")
+    record = released.Released(point=gone, sequence=last.sequence or 0, reason="moved", at=datetime.now(UTC))
+    released.write(hub.host, str(encrypted.directory), record)
+    assert plan(hub, encrypted).braked is not None
+
+
 def test_a_release_that_cannot_be_read_releases_nothing(hub: Hub, encrypted: Chain):
     (encrypted.directory / layout.BRAKE_RELEASED).write_text(json.dumps({"schema_version": 1}))
     found = plan(hub, encrypted)

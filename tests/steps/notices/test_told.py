@@ -119,6 +119,11 @@ def test_a_brake_is_told_once_and_again_where_it_came_on_anew() -> None:
     ]  # fmt: skip
 
 
+def test_a_brake_whose_record_cannot_be_read_is_not_told_every_night() -> None:
+    damaged = Standing("1", "vm1", braked="brake-released.json is damaged")
+    assert nights([braked("p1")], *[[damaged]] * 3, [braked("p1")]) == [[("vm1", "brake", False)], *[NOTHING] * 4]
+
+
 def test_a_notice_of_a_set_on_hold_has_its_cause_once() -> None:
     why = "201 of 400 VMs of gold changed far more than they do otherwise: nothing is deleted until somebody has looked"
     lines = [Line(f"vm{number}", why, "brake") for number in range(388)]
