@@ -32,7 +32,10 @@ def write(file: Path, documents: Iterable[Mapping[str, Any]]) -> None:
     """What is witnessed in `documents`, each of one job, and is not in the file already, as what an earlier
     execution of a run made may be. Raises SendenseError."""
     with files.translate_os_errors(files.THIS_MACHINE, str(file)):
-        known = set(file.read_bytes().splitlines(keepends=True))
+        before = file.read_bytes()
+        known = set(before.splitlines(keepends=True))
+        if before and not before.endswith(b"\n"):
+            _append(file, b"\n")  # of a line that a full disk tore: the next one stays whole
         for line in (_line(thing) for one in documents for thing in one.get(MADE, ())):
             if line not in known:
                 known.add(line)

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from runner.base.errors import StateError
+from runner.base.errors import CommandError, StateError
 
 NOT_A_FILE, TOO_LARGE = 90, 91
 """Exit codes of scripts; of the first, the kind is on standard error."""
@@ -58,6 +58,12 @@ _KINDS = {
 def kind_in_words(kind: str) -> str:
     """``a FIFO`` for what stat(1) calls ``fifo``."""
     return "a FIFO" if kind == "fifo" else f"a {kind}"
+
+
+def refuse_no_file(error: CommandError, path: str) -> None:
+    """Raises NotAFileError if a script ended with `error` because `path` is no regular file."""
+    if error.exit_code_seen == NOT_A_FILE:
+        raise NotAFileError(error.host, path, kind_in_words(error.stderr.strip())) from error
 
 
 def open_regular(path: str, where: str, flags: int = os.O_RDONLY) -> int:

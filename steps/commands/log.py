@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 from pydantic import JsonValue
 
+from runner.base.printable import printable
 from runner.cli.options import print_json
 from runner.console.tables import print_table
 from steps.commands.asked import Asked, on_repositories, site_argument
@@ -52,7 +53,8 @@ def log(asked: Asked, vms: tuple[str, ...], last: int) -> None:
         if not asked.as_json:
             _show(place, [entry for entry in trail.entries if _is_of(entry, vms)], vms, last)
         for problem in trail.problems:
-            click.echo(f"{posixpath.join(place.path, layout.LOG)} on {place.host.name}: {problem}", err=True)
+            where = f"{posixpath.join(place.path, layout.LOG)} on {place.host.name}"
+            click.echo(f"{where}: {printable(problem)}", err=True)
     raise click.exceptions.Exit(5 if any(trail.problems for _, trail in found) else 0)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runner.base.errors import Interrupted, SendenseError, StateError
+from runner.base.errors import CommandError, Interrupted, SendenseError, StateError
 from runner.base.units import MINUTE
 from runner.hosts.host import Host
+from runner.hosts.regular_file import refuse_no_file
 from runner.hosts.script import load
 from runner.step.context import Context
 from steps.repository import layout
@@ -21,6 +22,9 @@ from steps.trail.entry import Act, Head, Told
 
 PATIENCE = 30
 """Seconds that another writer is waited for: each needs milliseconds, of which an fsync takes most."""
+
+_BUSY = 75
+"""Exit code of the script where others write for that long."""
 
 _APPEND = load("steps/trail/scripts/append.sh")
 
@@ -99,7 +103,14 @@ def append(host: Host, root: str, told: Told) -> Head:
     """Raises CommandError, StateError, HostError, Interrupted."""
     path = posixpath.join(root, layout.LOG)
     argv = _APPEND.argv(path, root, str(PATIENCE))
-    done = host.run(argv, stdin=told.line.encode(), timeout=2 * MINUTE)
+    try:
+        done = host.run(argv, stdin=told.line.encode(), timeout=2 * MINUTE)
+    except CommandError as error:
+        if error.exit_code_seen == _BUSY:
+            text = f"{path} on {host.name} is being written to by others, for {PATIENCE} s now"
+            raise StateError(text) from error
+        refuse_no_file(error, path)
+        raise
     try:
         seq, digest = done.stdout.decode().split()
         return Head(seq=int(seq), digest=digest)

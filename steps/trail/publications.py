@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, cast, get_args
 
-from runner.base.errors import StateError
+from runner.base.errors import CommandError, StateError
 from runner.base.units import MINUTE, MiB
 from runner.hosts.host import Host
+from runner.hosts.regular_file import refuse_no_file
 from runner.hosts.script import load
 from steps.repository import layout
 
 END = 64 * MiB
 """Bytes of the log that are looked at: two nights of ten thousand VMs are half of it."""
+
+_UNREADABLE = 74
+"""Exit code of the script where the log cannot be read."""
 
 _READ = load("steps/trail/scripts/publications.sh")
 
@@ -39,12 +43,20 @@ def of_set(host: Host, root: str, name: str, since: datetime) -> tuple[Publicati
     path = posixpath.join(root, layout.LOG)
     line = f'"job":{json.dumps(f"{name}/")[:-1]}'
     argv = _READ.argv(path, str(END), f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S}", line)
-    return tuple(_read(host.run(argv, timeout=2 * MINUTE).stdout.decode(), f"{path} on {host.name}"))
+    try:
+        done = host.run(argv, timeout=2 * MINUTE)
+    except CommandError as error:
+        if error.exit_code_seen == _UNREADABLE:
+            text = f"{path} on {host.name} cannot be read: `sendense log` says what is wrong with it"
+            raise StateError(text) from error
+        refuse_no_file(error, path)
+        raise
+    return tuple(_read(done.stdout.decode(errors="replace"), f"{path} on {host.name}"))
 
 
 def _read(text: str, where: str) -> Iterator[Publication]:
-    for line in text.splitlines():
-        vm, _, said = line.partition(" ")
+    for line in filter(None, text.split("\n")):
+        vm, _, said = line.rpartition(" ")
         if said not in get_args(Said):
             raise StateError(f"{where}: what it says of a set's VMs could not be read")
         yield Publication(vm, cast(Said, said))

@@ -8,18 +8,20 @@
 #   $4   what a line of the set has in it: "job":"gold/
 #
 # In a JSON text each quote has a backslash before it, so a key with both its quotes is a key.
+# How its reading ended stands in the last line, behind all that the writers of the log chose.
 # Exits with 90 if $1 is no regular file, with 74 if it cannot be read.
 export LC_ALL=C
 . ../../../runner/hosts/scripts/regular-file.sh
 if [ ! -e "$1" ] && [ ! -L "$1" ]; then exit 0; fi
 refuse_unless_regular "$1"
-{ tail -c "$2" "$1" || printf '\n!\n'; } | since=$3 of_set=$4 awk '
+{ tail -c "$2" "$1"; printf '\n%d\n' "$?"; } | since=$3 of_set=$4 awk '
     function text(key,    rest) {
         if (!index($0, ",\"" key "\":\"")) return ""
         rest = substr($0, index($0, ",\"" key "\":\"") + length(key) + 5)
         return substr(rest, 1, index(rest, "\"") - 1)
     }
-    /^!$/ { exit 74 }
+    { last = $0 }
+    END { if (last != "0") exit 74 }
     !/^{"seq":.*}$/ || text("at") < ENVIRON["since"] { next }
     text("act") == "publish" && index($0, ENVIRON["of_set"]) {
         print text("vm"), index($0, ",\"unusual\":true,") ? "unusual" : "usual"

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from runner.base.errors import UsageError
 from runner.cli import main
 from runner.cli import witness as written
 from runner.hosts.local import LocalHost
 from steps.repository import layout, manifest, marker
 from steps.repository.manifest import Manifest, Origin
-from steps.trail import witness
+from steps.trail import witness, witness_file
 from steps.trail.log import Log
 from steps.values.published import Published
 from tests.chains import manifest_of
@@ -175,6 +176,26 @@ def test_an_end_that_was_cut_from_the_log_is_told(hub: Hub, site: Path, file: Pa
     code, found = verify(site, file, capsys)
     assert code == 5
     assert found["problems"] == ["the log ends with entry 1, and had entry 2 once: its end is gone"]
+
+
+def test_a_line_that_a_full_disk_tore_spoils_no_other(hub: Hub, file: Path):
+    first, second = publish(hub), publish(hub, run=OTHER_RUN)
+    keep(file, first)
+    with file.open("ab") as torn:
+        torn.write(b'{"digest":"00')
+    keep(file, second)
+    with pytest.raises(UsageError, match=":2 is no witness of a restore point"):
+        witness_file.read(file)
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[::2]))
+    assert [one.point for one in witness_file.read(file)] == [first.point, second.point]
+
+
+def test_what_the_log_says_rules_no_terminal(hub: Hub, site: Path, capsys: Any):
+    publish(hub)
+    Log(HOST, hub.root, "night", print).note("publish", vm="/r/web-1", points=("\x07",))
+    assert exit_code("log", site) == 5
+    told = capsys.readouterr()
+    assert "\x07" not in told.out + told.err and "is gone, and the log does not say" in told.err
 
 
 def test_a_log_that_is_gone_is_told_in_one_sentence(hub: Hub, site: Path, file: Path, capsys: Any):

@@ -3,6 +3,7 @@ and wherever a writer was killed."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from runner.hosts.host import Host
 from runner.hosts.local import LocalHost
 from steps.repository import layout
+from steps.trail import log as trail_log
 from steps.trail.entry import Entry
 from steps.trail.log import Log
 from tests.eventually import eventually
@@ -116,6 +118,14 @@ def test_a_writer_that_is_killed_while_it_has_its_turn_keeps_nobody_from_writing
     assert len(lines(tmp_path)) == 1
 
 
+def test_who_waits_too_long_for_others_says_so(tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trail_log, "PATIENCE", 0)
+    with (tmp_path / layout.LOG).open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert told.log(tmp_path).note("publish", vm=VM) is None
+    assert "is being written to by others" in told[0]
+
+
 @pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
 def test_what_is_no_file_is_a_warning_and_is_not_written_to(tmp_path: Path, told: Told, kind: str):
     path, target = tmp_path / layout.LOG, tmp_path / "target"
@@ -124,4 +134,5 @@ def test_what_is_no_file_is_a_warning_and_is_not_written_to(tmp_path: Path, told
     assert told.log(tmp_path).note("publish", vm=VM) is None
     (warning,) = told
     assert f"the log of the repository lacks this publish of {VM}" in warning
+    assert "put the file itself there" in warning
     assert target.read_bytes() == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_a_log_that_is_not_there_says_nothing_and_one_that_cannot_be_read_is_an_
     log = root / layout.LOG
     log.unlink()
     log.mkdir()
-    with pytest.raises(SendenseError):
+    with pytest.raises(SendenseError, match=r"is a directory, not a regular file, .* put the file itself there"):
         read(root)
     log.rmdir()
     log.symlink_to("elsewhere")
@@ -80,8 +81,23 @@ def test_a_log_that_is_not_there_says_nothing_and_one_that_cannot_be_read_is_an_
     log.unlink()
     log.write_bytes(b'{"seq":1,"act":"publish"}\n')
     monkeypatch.setattr(publications, "END", "so many")  # as if tail failed
-    with pytest.raises(SendenseError):
+    with pytest.raises(SendenseError, match="cannot be read"):
         read(root)
+
+
+def test_no_line_keeps_the_others_from_being_read(root: Path):
+    """Whoever may write to the log cannot blind the brake of a set by one line, nor end its backups."""
+    with (root / layout.LOG).open("ab") as log:
+        job = json.dumps(f"{SET}/x").encode()
+        for vm in (b"\xff", b"web 7", "web\u2028".encode(), b""):
+            log.write(
+                b'{"seq":9,"at":"2026-12-01T00:00:00Z","job":%s,"act":"publish","vm":"%s","prev":""}\n' % (job, vm)
+            )
+        log.write(b"!\n74\n")
+    writer(root, f"{SET}/web-1").note("publish", vm="/r/web-1", unusual=True)
+    found = read(root)
+    assert found[: len(WHOLE)] == WHOLE
+    assert found[-1] == ("web-1", "unusual")
 
 
 def test_what_is_read_is_what_the_brake_takes(root: Path):
