@@ -1,8 +1,9 @@
 """The digest of a restore point that is kept outside of its repository.
 
 It is of what a manifest says and nothing changes as long as the point exists: what was read at the source
-(the digest of each disk's digests file, hence of every block), the VM's saved files, and who made it.
-Rebasing an image changes nothing of it, and a copy in another repository has the same.
+(the digest of each disk's digests file, hence of every block), how much of it had changed, the VM's saved
+files, and who made it. Rebasing an image changes nothing of it, and a copy in another repository has the
+same.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ _OF_POINT = (
     "job",
     "job_digest",
     "git_commit",
+    "unusual",
+    "of_set",
 )
+# By name, as all else: a field that a later version adds must not make another point of each that is there.
+_OF_VM = ("vcenter_uuid", "instance_uuid", "bios_uuid", "moref", "name", "inventory_path", "asked")
 _OF_DISK = (
     "key",
     "label",
@@ -48,6 +53,7 @@ _OF_DISK = (
     "digest",
     "data",
     "zero",
+    "sampled",
 )
 
 
@@ -72,6 +78,7 @@ def digest(made: Manifest) -> str:
     said: dict[str, Any] = made.to_json_value()
     disks = [{name: disk[name] for name in _OF_DISK} for disk in said["disks"]]
     disks.sort(key=lambda disk: disk["key"])
-    content = {**{name: said[name] for name in _OF_POINT}, "disks": disks}
+    vm = {name: said["vm"][name] for name in _OF_VM}
+    content = {**{name: said[name] for name in _OF_POINT}, "vm": vm, "disks": disks}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

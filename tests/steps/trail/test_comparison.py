@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 from datetime import timedelta
 
+from runner.base.units import GiB
 from steps.repository.history import Entry as Point
 from steps.repository.history import oldest_first
-from steps.repository.manifest import Manifest
+from steps.repository.manifest import Manifest, Sampled
 from steps.repository.verification_records import Marks
 from steps.repository.vm_directory import VmDirectory
 from steps.trail import comparison, witness
@@ -63,3 +64,14 @@ def test_a_point_that_was_put_in_as_the_newest_is_told_whatever_its_dates_say():
 def test_points_from_before_there_was_a_log_are_nothing_to_say_when_an_older_one_is_deleted():
     trail = log_of(("publish", NIGHTS[3]), ("prune", NIGHTS[0]))
     assert comparison.of_points([vm_of(*NIGHTS[1:])], trail) == []
+
+
+def test_who_calms_the_brake_in_a_manifest_changes_what_was_witnessed():
+    (made,) = NIGHTS[:1]
+    (disk,) = made.disks
+    loud = Sampled(changed=GiB, whole=False, blocks=100, incompressible=99)
+    before = made.model_copy(update={"unusual": True, "disks": (disk.model_copy(update={"sampled": loud}),)})
+    quiet = loud.model_copy(update={"incompressible": 1})
+    calmed = before.model_copy(update={"disks": (disk.model_copy(update={"sampled": quiet}),)})
+    said = [witness.digest(one) for one in (before, calmed, before.model_copy(update={"unusual": False}))]
+    assert len({*said}) == 3
